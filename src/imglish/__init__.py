@@ -42,7 +42,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = [  # noqa: F822  (the names are found by __getattr__)
+__all__ = [
     "SKILLS",
     "VLM",
     "Boxes",
