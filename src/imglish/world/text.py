@@ -81,7 +81,10 @@ def _block(rng: Random, image: Image.Image, ink: _text.Colour, strings: list[str
             strings.pop()
         else:
             angle = angle / 2 if abs(angle) > 2 else 0.0
-            strings[0] = strings[0][: max(3, len(strings[0]) - 1)].strip()
+            if len(strings[0]) > 3:
+                strings[0] = strings[0][:-1].strip()
+            elif angle == 0:
+                least -= 1
     x, y = 3 + rng.randint(0, int(room_x)), 3 + rng.randint(0, int(room_y))
     lines = [
         _text.stamp(image, one, (round(x + at[0]), round(y + at[1])), ink) for one, at in zip(laid, places, strict=True)
@@ -114,10 +117,10 @@ def _plate(rng: Random, image: Image.Image, level: str) -> tuple[TextLine, ...]:
     while True:
         laid = _text.lay(string, face, px, angle)
         pad = px * 0.35
-        if laid.size[0] + 4 * pad < image.width and laid.size[1] + 4 * pad < image.height:
+        edge = math.ceil(2 * pad)
+        if px <= 4 or (laid.size[0] + 2 * edge <= image.width and laid.size[1] + 2 * edge <= image.height):
             break
         px -= 1
-    edge = math.ceil(2 * pad)
     x = rng.randint(edge, image.width - laid.size[0] - edge)
     y = rng.randint(edge, image.height - laid.size[1] - edge)
     middle = tuple((laid.quad[0][axis] + laid.quad[2][axis]) / 2 + at for axis, at in ((0, x), (1, y)))
