@@ -41,7 +41,12 @@ def iou(a: ArrayLike, b: ArrayLike) -> Floats:
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     shared = np.prod(np.maximum(high - low, 0.0), axis=2)
     union = area(first)[:, None] + area(second)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return _ratio(shared, union)
+
+
+def _ratio(shared: Floats, union: Floats) -> Floats:
+    ratio: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return ratio
 
 
 def clip(boxes: ArrayLike, size: Size) -> Floats:
@@ -102,7 +107,7 @@ def mask_iou(a: Bitmap, b: Bitmap) -> Floats:
     second = second.reshape(len(second), -1).astype(np.float32)
     shared = (first @ second.T).astype(np.float64)
     union = first.sum(axis=1, dtype=np.float64)[:, None] + second.sum(axis=1, dtype=np.float64)[None, :] - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return _ratio(shared, union)
 
 
 def polygon_to_bitmap(polygons: Sequence[Any], size: Size) -> Bitmap:
@@ -119,7 +124,7 @@ def polygon_to_bitmap(polygons: Sequence[Any], size: Size) -> Bitmap:
 
 
 def _fill(bitmap: Bitmap, points: Floats) -> None:
-    """Set the pixels inside one polygon: crossings of each edge with each row of pixel centres, counted from the left."""
+    """Set the pixels inside one polygon: count, from the left, where edges cross each row of centres."""
     height, width = bitmap.shape
     if len(points) < 3 or not np.isfinite(points).all():
         return
@@ -205,7 +210,8 @@ def _trace(padded: Bitmap) -> list[tuple[list[int], list[int]]]:
     for start in range(0, len(down), 2):
         if seen[start]:
             continue
-        at, walk = start, []
+        walk: list[int] = []
+        at = start
         while not seen[at]:
             across = at ^ 1
             seen[at] = seen[across] = 1

@@ -1,0 +1,442 @@
+"""What a skill returns: Text, Boxes, Masks, TextRegions, Record. The same types carry the truth of a sample.
+
+Every result knows what the model saw (`receipt`), what it wrote (`raw`) and what was wrong with that (`problems`).
+"Found nothing" is `result.parsed` and `len(result) == 0`; "could not parse" is `not result.parsed`.
+Results are frozen, compare by value (the picture apart) and survive `result_from_json(json.loads(json.dumps(...)))`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
+
+import numpy as np
+from PIL import Image
+
+from imglish.core import _export, geometry
+from imglish.core.errors import InputError
+from imglish.core.types import Box, Polygon, Size
+
+if TYPE_CHECKING:
+    import supervision
+
+Model = TypeVar("Model")
+PARSE, TRUNCATED, RANGE, OUT_OF_WORLD = "parse", "truncated", "range", "out_of_world"
+
+
+@dataclass(frozen=True)
+class ImageReceipt:
+    """What the model saw of one image. A point of the original is at `point * scale + pad` in the model's frame."""
+
+    original_size: Size
+    model_size: Size
+    scale: tuple[float, float] = (1.0, 1.0)
+    pad: tuple[float, float] = (0.0, 0.0)
+    tiles: int = 1
+    image_tokens: int = 0
+    content_hash: str = ""
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a call really did. `prompted` says that a checkpoint without the skill was asked for it in words."""
+
+    family: str = ""
+    checkpoint: str = ""
+    images: tuple[ImageReceipt, ...] = ()
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    truncated: bool = False
+    cache_hits: int = 0
+    prompted: bool = False
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that was wrong; `text` is the piece of the model's output that it is about.
+
+    Kinds are "parse" (could not be read), "truncated", "range" (a value outside the image or the grammar) and
+    "out_of_world" (a picture or question unlike what the checkpoint was trained on); a family may add its own.
+    """
+
+    kind: str
+    message: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One item of a result, as iterating gives it."""
+
+    label: str
+    box: Box
+    confidence: float | None = None
+    polygons: tuple[Polygon, ...] = ()
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Result:
+    """What all results have. `picture` is what `draw` draws on: never compared, never written to JSON."""
+
+    type: ClassVar[str]
+    receipt: Receipt | None = None
+    problems: tuple[Problem, ...] = ()
+    raw: str = ""
+    picture: Image.Image | None = field(default=None, repr=False)
+
+    @property
+    def parsed(self) -> bool:
+        """Whether all that the model wrote could be read; what was read is in the result either way."""
+        return all(problem.kind != PARSE for problem in self.problems)
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """The problems that do not come from parsing: the answer is readable, and there is a reason to doubt it."""
+        return tuple(problem for problem in self.problems if problem.kind != PARSE)
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        names = [f.name for f in dataclasses.fields(self) if f.name != "picture"]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain dicts, lists, numbers and strings; "type" names the result."""
+        names = [f.name for f in dataclasses.fields(self) if f.name != "picture"]
+        return {"type": self.type, **{name: _plain(getattr(self, name)) for name in names}}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The result that `to_json` wrote. Raises InputError when it is of another type or has unknown fields."""
+        result = result_from_json(value)
+        if not isinstance(result, cls):
+            raise InputError(f"this is a {result.type!r} result, and a {getattr(cls, 'type', 'result')!r} was expected")
+        return result
+
+    def draw(self, image: Image.Image | None = None, *, scale: int | None = None) -> Image.Image:
+        """The picture with this result on it. The picture defaults to the one the result was made from.
+
+        `scale` enlarges by a whole factor; by default small pictures are enlarged until labels can be read.
+        """
+        from imglish.core import _drawing
+
+        picture = image if image is not None else self.picture
+        if picture is None:
+            raise InputError("this result keeps no picture", hint="name one: result.draw(image)")
+        return _drawing.draw(self, picture, scale)
+
+    def to_supervision(self) -> supervision.Detections:
+        """The regions as `supervision.Detections`; a result without regions gives empty ones."""
+        return _export.detections(self)
+
+    def to_coco(
+        self, image_id: int = 0, *, file_name: str = "", categories: Sequence[str] | None = None, first_id: int = 1
+    ) -> dict[str, Any]:
+        """A COCO document of one image. `categories` fixes the order of category ids (1 is the first) over images."""
+        return _export.coco(self, image_id, file_name, categories, first_id)
+
+
+@dataclass(frozen=True, eq=False)
+class Text(Result):
+    """An answer in words. `str(result)` is the text; `confidence` is the model's own probability of it."""
+
+    type: ClassVar[str] = "text"
+    text: str = ""
+    confidence: float | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, eq=False)
+class Regions(Result):
+    """What results with places have in common: how many, which, and the image (its number and size) they are in."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The items, one by one."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Instance]:
+        return iter(self.instances)
+
+    @overload
+    def __getitem__(self, index: int) -> Instance: ...
+    @overload
+    def __getitem__(self, index: slice | Sequence[int]) -> Self: ...
+    def __getitem__(self, index: int | slice | Sequence[int]) -> Instance | Self:
+        if isinstance(index, (int, np.integer)):
+            return self.instances[index]
+        chosen = range(len(self))[index] if isinstance(index, slice) else [int(i) for i in index]
+        return dataclasses.replace(self, **{name: _take(getattr(self, name), chosen) for name in self._per_item})
+
+    _per_item: ClassVar[tuple[str, ...]]
+
+    def _keep(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes(Regions):
+    """Things found, as boxes: `xyxy` (n, 4) in pixels of the original image number `image`, whose `size` is (w, h)."""
+
+    type: ClassVar[str] = "boxes"
+    _per_item: ClassVar[tuple[str, ...]] = ("xyxy", "labels", "confidence")
+    xyxy: geometry.Floats = ()  # type: ignore[assignment]
+    labels: tuple[str, ...] = ()
+    confidence: geometry.Floats | None = None
+    size: Size = (0, 0)
+    image: int = 0
+
+    def __post_init__(self) -> None:
+        xyxy = _numbers(self.xyxy, "xyxy", (4,))
+        labels = _labels(self.labels, len(xyxy))
+        confidence = _confidence(self.confidence, len(xyxy))
+        self._keep(xyxy=xyxy, labels=labels, confidence=confidence, size=_size(self.size))
+
+    def __len__(self) -> int:
+        return len(self.xyxy)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Label, box and confidence of each."""
+        return _instances(self.labels, self.xyxy, self.confidence)
+
+
+@dataclass(frozen=True, eq=False)
+class Masks(Regions):
+    """Things found, as outlines: for each, its polygons (several where it is in several pieces)."""
+
+    type: ClassVar[str] = "masks"
+    _per_item: ClassVar[tuple[str, ...]] = ("polygons", "labels", "confidence")
+    polygons: tuple[tuple[Polygon, ...], ...] = ()
+    labels: tuple[str, ...] = ()
+    confidence: geometry.Floats | None = None
+    size: Size = (0, 0)
+    image: int = 0
+
+    def __post_init__(self) -> None:
+        polygons = tuple(tuple(_polygon(polygon) for polygon in pieces) for pieces in self.polygons)
+        labels = _labels(self.labels, len(polygons))
+        confidence = _confidence(self.confidence, len(polygons))
+        self._keep(polygons=polygons, labels=labels, confidence=confidence, size=_size(self.size))
+
+    @classmethod
+    def from_bitmaps(cls, bitmaps: Sequence[geometry.Bitmap], *, tolerance: float = 0.0, **rest: Any) -> Self:
+        """Masks from (height, width) bitmaps, by their outer contours; `rest` are the other fields."""
+        if len(bitmaps):
+            rest.setdefault("size", (bitmaps[0].shape[1], bitmaps[0].shape[0]))
+        return cls(polygons=tuple(tuple(geometry.bitmap_to_polygons(b, tolerance)) for b in bitmaps), **rest)
+
+    def __len__(self) -> int:
+        return len(self.polygons)
+
+    @cached_property
+    def mask(self) -> geometry.Bitmap:
+        """Bitmaps (n, height, width), drawn when first asked for."""
+        width, height = self.size
+        bitmaps = [geometry.polygon_to_bitmap(pieces, self.size) for pieces in self.polygons]
+        return np.stack(bitmaps) if bitmaps else np.zeros((0, height, width), dtype=bool)
+
+    @property
+    def xyxy(self) -> geometry.Floats:
+        """Boxes around the outlines, (n, 4); a thing without an outline has the box 0 0 0 0."""
+        around = [geometry.box_of([p for piece in pieces for p in piece] or [(0, 0)]) for pieces in self.polygons]
+        return geometry.as_boxes(around)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """Label, box, confidence and polygons of each."""
+        return _instances(self.labels, self.xyxy, self.confidence, self.polygons)
+
+
+@dataclass(frozen=True, eq=False)
+class TextRegions(Regions):
+    """Text read, in reading order: strings and their quads (n, 4, 2), clockwise from where each line begins."""
+
+    type: ClassVar[str] = "text_regions"
+    _per_item: ClassVar[tuple[str, ...]] = ("texts", "quads", "confidence")
+    texts: tuple[str, ...] = ()
+    quads: geometry.Floats = ()  # type: ignore[assignment]
+    confidence: geometry.Floats | None = None
+    size: Size = (0, 0)
+    image: int = 0
+
+    def __post_init__(self) -> None:
+        texts = _strings(self.texts, "texts")
+        quads = _numbers(self.quads, "quads", (4, 2))
+        if len(quads) != len(texts):
+            raise InputError(f"there are {len(texts)} texts and {len(quads)} quads; each text has one quad")
+        confidence = _confidence(self.confidence, len(texts))
+        self._keep(texts=texts, quads=quads, confidence=confidence, size=_size(self.size))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def text(self) -> str:
+        """The strings, one line each."""
+        return "\n".join(self.texts)
+
+    @property
+    def xyxy(self) -> geometry.Floats:
+        """Boxes around the quads, (n, 4)."""
+        return geometry.quad_to_box(self.quads)
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """String (as label), box, confidence and quad (as polygon) of each."""
+        pieces = tuple((_polygon(quad),) for quad in self.quads)
+        return _instances(self.texts, self.xyxy, self.confidence, pieces)
+
+
+@dataclass(frozen=True, eq=False)
+class Record(Result):
+    """Fields drawn from a picture: `record["name"]`. `confidence`, where known, has a number per field."""
+
+    type: ClassVar[str] = "record"
+    data: dict[str, Any] = field(default_factory=dict)
+    schema: dict[str, Any] | None = None
+    confidence: dict[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "data", _plain(dict(self.data)))
+
+    def __getitem__(self, name: str) -> Any:
+        return self.data[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __str__(self) -> str:
+        return json.dumps(self.data, ensure_ascii=False)
+
+    def keys(self) -> list[str]:
+        """Field names, so that `dict(record)` works."""
+        return list(self.data)
+
+    def to_model(self, model: Callable[..., Model]) -> Model:
+        """An object of a pydantic model, or of any class that takes the fields by keyword (a dataclass)."""
+        validate: Callable[..., Model] | None = getattr(model, "model_validate", None)
+        return validate(self.data) if validate is not None else model(**self.data)
+
+
+RESULTS: dict[str, type[Result]] = {kind.type: kind for kind in (Text, Boxes, Masks, TextRegions, Record)}
+
+
+def result_from_json(value: Mapping[str, Any]) -> Result:
+    """Any result from what its `to_json` wrote. Raises InputError on unknown types, fields or shapes."""
+    kind = RESULTS.get(value.get("type", "")) if isinstance(value, Mapping) else None
+    if kind is None:
+        given = value.get("type") if isinstance(value, Mapping) else value
+        raise InputError(f"no result of type {given!r}; allowed are {', '.join(RESULTS)}")
+    rest = {name: item for name, item in value.items() if name != "type"}
+    try:
+        if rest.get("receipt") is not None:
+            rest["receipt"] = _receipt(rest["receipt"])
+        rest["problems"] = tuple(Problem(**problem) for problem in rest.get("problems", ()))
+        return kind(**rest)
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"this is not a {kind.type!r} result: {error}") from error
+
+
+def _receipt(value: Mapping[str, Any]) -> Receipt:
+    tuples = ("original_size", "model_size", "scale", "pad")
+    images = []
+    for image in value.get("images", ()):
+        fields: dict[str, Any] = {name: tuple(item) if name in tuples else item for name, item in image.items()}
+        images.append(ImageReceipt(**fields))
+    return Receipt(**{**value, "images": tuple(images)})
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b)
+    return bool(a == b)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _take(values: Any, chosen: Sequence[int]) -> Any:
+    if isinstance(values, np.ndarray):
+        return values[np.array(chosen, dtype=np.int64)]
+    return None if values is None else tuple(values[i] for i in chosen)
+
+
+def _numbers(values: Any, name: str, shape: tuple[int, ...]) -> geometry.Floats:
+    array = np.array(values, dtype=np.float64)
+    if array.size == 0:
+        array = array.reshape(0, *shape)
+    if array.shape[1:] != shape or not np.isfinite(array).all():
+        expected = ", ".join(map(str, shape))
+        raise InputError(f"{name} has shape {array.shape}; finite numbers of shape (n, {expected}) are allowed")
+    array.flags.writeable = False
+    return array
+
+
+def _confidence(values: Any, count: int) -> geometry.Floats | None:
+    if values is None:
+        return None
+    array = _numbers(values, "confidence", ())
+    if len(array) != count:
+        raise InputError(f"there are {count} items and {len(array)} confidences")
+    return array
+
+
+def _strings(values: Any, name: str) -> tuple[str, ...]:
+    if isinstance(values, str):
+        raise InputError(f"{name} is the string {values!r}; a sequence of strings is allowed")
+    return tuple(str(value) for value in values)
+
+
+def _labels(values: Any, count: int) -> tuple[str, ...]:
+    labels = _strings(values, "labels") or ("",) * count
+    if len(labels) != count:
+        raise InputError(f"there are {count} items and {len(labels)} labels")
+    return labels
+
+
+def _size(values: Any) -> Size:
+    width, height = values
+    return int(width), int(height)
+
+
+def _polygon(points: Any) -> Polygon:
+    return tuple((float(x), float(y)) for x, y in points)
+
+
+def _instances(
+    labels: Sequence[str],
+    boxes: geometry.Floats,
+    confidence: geometry.Floats | None,
+    polygons: Sequence[tuple[Polygon, ...]] | None = None,
+) -> tuple[Instance, ...]:
+    sure = confidence.tolist() if confidence is not None else [None] * len(labels)
+    pieces = polygons if polygons is not None else [()] * len(labels)
+    rows = zip(labels, boxes.tolist(), sure, pieces, strict=True)
+    return tuple(Instance(label, tuple(box), score, parts) for label, box, score, parts in rows)
