@@ -1,0 +1,1 @@
+"""Pictures with exact truth, drawn from a seed: one file per kind of scene. No torch."""
