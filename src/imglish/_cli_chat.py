@@ -1,0 +1,119 @@
+"""The conversation in the terminal: lines in, streamed answers out, and a few commands that start with a slash."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from imglish._cli_options import Options
+from imglish._cli_print import document, note
+from imglish.core.errors import ImglishError, InputError
+
+HELP = """\
+/image PATH   show a picture with your next message
+/save FILE    write the conversation as JSON messages
+/reset        forget everything that was said
+/quit         end (so does Ctrl-D)
+/help         this list"""
+
+
+class Conversation:
+    """One chat: what was said is kept as messages in the form that `to_messages` reads."""
+
+    def __init__(self, chat: Any, options: Options) -> None:
+        self.chat = chat
+        self.options = options
+        self.messages: list[dict[str, Any]] = []
+        self.pending: list[str] = []
+
+    def run(self, read: Callable[[], str]) -> None:
+        """Read lines until the end of input or `/quit`."""
+        while True:
+            try:
+                text = read().strip()
+            except (EOFError, KeyboardInterrupt):
+                break
+            if text in ("/quit", "/exit", "/q"):
+                break
+            try:
+                if text.startswith("/"):
+                    self.command(*text.split(maxsplit=1))
+                elif text:
+                    self.say(text)
+            except ImglishError as error:
+                note(str(error), kind="error")
+            except KeyboardInterrupt:
+                note("\nstopped")
+        if self.options.as_json:
+            document({"messages": self.messages})
+
+    def say(self, text: str) -> None:
+        """One turn: the answer is streamed to stdout as it is written."""
+        pictures = self.options.open(self.pending)
+        image = None if not pictures else pictures[0] if len(pictures) == 1 else pictures
+        pieces = []
+        for piece in self.chat.stream(text, image=image):
+            pieces.append(piece)
+            if not self.options.as_json:
+                sys.stdout.write(piece)
+                sys.stdout.flush()
+        if not self.options.as_json:
+            sys.stdout.write("\n")
+        images = [{"type": "image", "image": name} for name in self.pending]
+        self.messages.append({"role": "user", "content": [*images, {"type": "text", "text": text}]})
+        self.messages.append({"role": "assistant", "content": "".join(pieces)})
+        self.pending = []
+
+    def command(self, name: str, argument: str = "") -> None:
+        """One line that starts with a slash."""
+        if name == "/image":
+            self.image(argument)
+        elif name == "/save":
+            self.save(argument)
+        elif name == "/reset":
+            self.chat.reset()
+            self.messages, self.pending = [], []
+            note("forgotten")
+        elif name == "/help":
+            note(HELP)
+        else:
+            raise InputError(f"no command {name!r}", hint="/help lists them; a message does not begin with a slash")
+
+    def image(self, path: str) -> None:
+        """Check the picture now, show it with the next message."""
+        if not path:
+            raise InputError("/image takes the path of a picture", hint="for example /image cat.png")
+        picture = self.options.open([path])[0]
+        self.pending.append(path)
+        note(f"{path}: {picture.width}x{picture.height}, goes with your next message")
+
+    def save(self, path: str) -> None:
+        """Write the messages; pictures stay paths."""
+        if not path:
+            raise InputError("/save takes the name of a file", hint="for example /save talk.json")
+        text = json.dumps({"messages": self.messages}, ensure_ascii=False, indent=2)
+        try:
+            Path(path).write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"cannot write '{path}': {error.strerror}", hint="give a file you may write") from error
+        note(f"wrote {len(self.messages)} messages to {path}")
+
+
+def reader() -> Callable[[], str]:
+    """How the next line is read: with editing and history on a terminal, plainly from a pipe."""
+    if not sys.stdin.isatty():
+        return input
+    try:
+        import readline  # noqa: F401  (importing it is what gives input() its line editing)
+    except ImportError:
+        note("no line editing on this machine")
+
+    def read() -> str:
+        sys.stderr.write("you> ")
+        sys.stderr.flush()
+        return input()
+
+    return read

@@ -1,0 +1,89 @@
+"""What people type, turned into what the skills take: pictures and question, box, schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imglish.core.errors import InputError
+from imglish.core.types import Box
+
+
+def pictures_and_text(
+    arguments: Sequence[str] | None, *, images: Sequence[str] | None, prompt: str | None, example: str
+) -> tuple[list[str], str]:
+    """`a.png b.png "What changed?"`, or the same through --image and --prompt."""
+    given = list(arguments or ())
+    if prompt is None:
+        if not given:
+            raise InputError("no question given", hint=f"for example {example}")
+        prompt = given.pop()
+    pictures = [*(images or ()), *given]
+    if not pictures:
+        if Path(prompt).is_file():
+            raise InputError(f"there is a picture, '{prompt}', and no question", hint=f"for example {example}")
+        raise InputError(f"no picture given for {prompt!r}", hint=f"for example {example}")
+    if not prompt.strip():
+        raise InputError("the question is empty", hint=f"for example {example}")
+    return pictures, prompt
+
+
+def box(text: str) -> Box:
+    """`10,20,110,220` as x1, y1, x2, y2."""
+    try:
+        x1, y1, x2, y2 = (float(number) for number in text.replace(",", " ").split())
+    except ValueError:
+        raise InputError(
+            f"cannot read the box {text!r}; a box is four numbers: x1,y1,x2,y2 in pixels of the picture",
+            hint="for example --box 10,20,110,220",
+        ) from None
+    if not (x1 < x2 and y1 < y2):
+        raise InputError(
+            f"the box {text!r} is empty or turned round; x1 < x2 and y1 < y2 must hold",
+            hint=f"perhaps --box {min(x1, x2):g},{min(y1, y2):g},{max(x1, x2):g},{max(y1, y2):g}",
+        )
+    return x1, y1, x2, y2
+
+
+def schema(text: str) -> Mapping[str, Any]:
+    """A JSON schema from a file, from JSON itself, or from field names: `name,date,total`."""
+    source = f"the schema {text!r}"
+    if text.lstrip().startswith("{"):
+        content = text
+    elif text.endswith(".json"):
+        source = f"'{text}'"
+        try:
+            content = Path(text).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {source}: {error}", hint="give the path of a JSON schema") from error
+    else:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not names:
+            raise InputError("the schema is empty", hint="for example --schema name,date,total")
+        properties = {name: {"type": "string"} for name in names}
+        return {"type": "object", "properties": properties, "required": names, "additionalProperties": False}
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{source} is no JSON: {error}", hint="for example --schema name,date,total") from error
+    if not isinstance(value, dict) or "properties" not in value:
+        raise InputError(
+            f"{source} is no schema of a record; it needs 'properties'",
+            hint='for example {"type": "object", "properties": {"name": {"type": "string"}}}',
+        )
+    return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """`256x192` as width and height."""
+    try:
+        width, height = (int(number) for number in text.lower().split("x"))
+    except ValueError:
+        width = height = 0
+    if width < 1 or height < 1:
+        raise InputError(
+            f"cannot read the size {text!r}; a size is WIDTHxHEIGHT in pixels", hint="for example --size 256x192"
+        )
+    return width, height

@@ -1,0 +1,126 @@
+"""What every command of a skill takes: one dataclass, whose fields become the options of each command."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from imglish.core.errors import InputError
+
+if TYPE_CHECKING:
+    from imglish.engine.vlm import VLM
+
+MODEL, WRITING, OUTPUT = "Which model", "How it writes", "What comes out"
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tiff", ".gif")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The options that all skills share; None means that the model's own default holds."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Hub id, folder or URL of a model; the shipped one if not given.",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ] = None
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = None
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.", rich_help_panel=MODEL)] = None
+    max_image_pixels: Annotated[
+        int | None, typer.Option(help="Refuse pictures with more pixels (89 million).", min=1, rich_help_panel=MODEL)
+    ] = None
+    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch http(s) pictures.", rich_help_panel=MODEL)] = (
+        False
+    )
+    max_tokens: Annotated[
+        int | None, typer.Option(help="Longest answer, in tokens.", min=1, rich_help_panel=WRITING)
+    ] = None
+    temperature: Annotated[
+        float | None, typer.Option(help="0 is greedy, the default.", min=0.0, rich_help_panel=WRITING)
+    ] = None
+    top_p: Annotated[
+        float | None,
+        typer.Option(help="Sample from the likeliest share only.", min=0.0, max=1.0, rich_help_panel=WRITING),
+    ] = None
+    stop: Annotated[
+        list[str] | None, typer.Option(help="End the answer before this text; repeatable.", rich_help_panel=WRITING)
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.", rich_help_panel=WRITING)] = None
+    language: Annotated[
+        str | None, typer.Option(help="Language of the answer: en, pl, vi, ru.", rich_help_panel=WRITING)
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT)] = (
+        False
+    )
+    out: Annotated[
+        Path | None, typer.Option(help="Write the picture with the answer drawn on it.", rich_help_panel=OUTPUT)
+    ] = None
+
+    def check(self) -> None:
+        """Refuse what would only fail after the model has done its work."""
+        if self.out is None:
+            return
+        if self.out.suffix.lower() not in PICTURES:
+            raise InputError(
+                f"cannot write a picture to '{self.out}'; its name must end in {' '.join(PICTURES)}",
+                hint="for example --out overlay.png",
+            )
+        if not self.out.absolute().parent.is_dir():
+            raise InputError(
+                f"cannot write '{self.out}': there is no folder '{self.out.parent}'",
+                hint=f"make it first: mkdir -p '{self.out.parent}'",
+            )
+
+    def open(self, sources: Sequence[str]) -> list[Any]:
+        """The pictures, opened; `-` is standard input."""
+        from imglish.core.images import open_image
+
+        limits: dict[str, Any] = {"allow_urls": self.allow_urls}
+        if self.max_image_pixels is not None:
+            limits["max_pixels"] = self.max_image_pixels
+        return [open_image(sys.stdin.buffer.read() if name == "-" else name, **limits) for name in sources]
+
+    def load(self) -> VLM:
+        """The model that was asked for."""
+        import imglish
+
+        given = {"device": self.device, "dtype": self.dtype}
+        return imglish.load(self.model, **{name: value for name, value in given.items() if value is not None})
+
+    def writing(self) -> dict[str, Any]:
+        """How to write, as keyword arguments of a skill: only what was given."""
+        names = ("max_tokens", "temperature", "top_p", "stop", "seed", "language")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The same command, with the fields of Options as options of its own; it gets them as `options`."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    hints = get_type_hints(Options, include_extras=True)
+    shared = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
+        )
+        for field in dataclasses.fields(Options)
+    ]
+    parameters = [*(parameter for parameter in own if parameter.name != "options"), *shared]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        options = Options(**{parameter.name: given.pop(parameter.name) for parameter in shared})
+        options.check()
+        command(**given, options=options)
+
+    signed: Any = run
+    signed.__signature__ = inspect.Signature([p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters])
+    signed.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run

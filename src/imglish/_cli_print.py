@@ -1,0 +1,96 @@
+"""How results are shown: data to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from imglish._cli_options import Options
+
+
+def note(text: str, *, kind: str = "") -> None:
+    """One line for the person, on stderr: never data."""
+    Console(stderr=True, highlight=False).print(f"{kind}: {text}" if kind else text, markup=False, style="dim")
+
+
+def document(value: Any) -> None:
+    """One JSON document, on stdout."""
+    print(json.dumps(value, ensure_ascii=False, indent=None if not sys.stdout.isatty() else 2))  # noqa: T201
+
+
+def line(text: str) -> None:
+    """One line of data, on stdout."""
+    print(text)  # noqa: T201
+
+
+def show(result: Any, options: Options) -> int:
+    """Print a result the way the options ask for; the exit status: 1 where the answer could not be parsed."""
+    for problem in result.problems:
+        note(problem.message, kind="warning")
+    if options.out is not None:
+        result.draw().save(options.out)
+        note(f"wrote {options.out}")
+    if options.as_json:
+        document(result.to_json())
+    else:
+        _human(result)
+        _receipt(result.receipt)
+    if not result.parsed:
+        note(f"the answer could not be parsed; the model wrote: {result.raw!r}", kind="error")
+        return 1
+    return 0
+
+
+def _human(result: Any) -> None:
+    from imglish.core import results
+
+    if isinstance(result, results.Record):
+        _table(("field", "value"), [(str(key), _value(value)) for key, value in result.data.items()])
+    elif isinstance(result, results.TextRegions):
+        if result.text:
+            line(result.text)
+    elif isinstance(result, (results.Boxes, results.Masks)):
+        confidence = result.confidence
+        rows = [
+            (
+                result.labels[index] if index < len(result.labels) else "",
+                *(f"{float(edge):.1f}" for edge in corners),
+                "" if confidence is None else f"{float(confidence[index]):.2f}",
+            )
+            for index, corners in enumerate(result.xyxy)
+        ]
+        if rows:
+            _table(("label", "x1", "y1", "x2", "y2", "confidence"), rows)
+        elif result.parsed:
+            note("found nothing")
+    else:
+        line(str(result))
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    table = Table()
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("label", "field", "value") else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table, markup=False)
+
+
+def _receipt(receipt: Any) -> None:
+    if receipt is None:
+        return
+    seen = ", ".join(
+        f"{image.original_size[0]}x{image.original_size[1]} as {image.model_size[0]}x{image.model_size[1]}"
+        for image in receipt.images
+    )
+    cut = "; the answer was cut short, see --max-tokens" if receipt.truncated else ""
+    note(f"{receipt.family} saw {seen or 'no picture'}; wrote {receipt.generated_tokens} tokens{cut}")

@@ -1,0 +1,336 @@
+"""The command line: one sub-command per skill or verb. Each parses, calls and prints; nothing is decided here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import imglish
+from imglish import _cli_input as given
+from imglish._cli_options import Options, with_options
+from imglish._cli_print import document, line, note, show
+from imglish.core.errors import ImglishError
+
+app = typer.Typer(
+    name="imglish",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+        "help_option_names": ["-h", "--help"],
+    },
+)
+
+Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A picture: path, or - for standard input.")]
+Images = Annotated[list[str] | None, typer.Option("--image", help="A picture; repeatable.")]
+Prompt = Annotated[str | None, typer.Option("--prompt", help="The question, instead of as the last argument.")]
+
+
+@app.callback()
+def about() -> None:
+    """imglish, the language of pictures: ask a vision-language model about them.
+
+    \b
+    imglish ask cat.png "What colour is the cat?"
+    imglish detect street.png car bicycle --out boxes.png
+    imglish read plate.png --json
+    imglish chat cat.png
+
+    Without --model it is the small model inside the package, offline. It knows the drawn world it was trained on
+    (imglish world things --out scenes); for photographs name a published checkpoint with --model.
+    """
+
+
+@app.command()
+@with_options
+def ask(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE... QUESTION", help="Pictures, and the question last.")
+    ] = None,
+    image: Images = None,
+    prompt: Prompt = None,
+    *,
+    options: Options,
+) -> None:
+    """Answer a question about one picture or several.
+
+    \b
+    imglish ask cat.png "How many cats?"
+    imglish ask before.png after.png "What changed?" --json
+    imglish ask --image cat.png --prompt "Is it asleep?" --max-tokens 5
+    """
+    names, question = given.pictures_and_text(
+        arguments, images=image, prompt=prompt, example='imglish ask a.png "How many cats?"'
+    )
+    pictures = options.open(names)
+    raise typer.Exit(show(options.load().ask(pictures, question, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def caption(
+    image: Image,
+    detail: Annotated[str, typer.Option(help="brief, normal or full.")] = "normal",
+    tone: Annotated[str, typer.Option(help="factual, positive or negative.")] = "factual",
+    *,
+    options: Options,
+) -> None:
+    """Describe a picture.
+
+    \b
+    imglish caption cat.png
+    imglish caption cat.png --detail full --language pl
+    """
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().caption(picture, detail=detail, tone=tone, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def detect(
+    image: Image,
+    labels: Annotated[list[str] | None, typer.Argument(metavar="[LABEL]...", help="What to look for.")] = None,
+    *,
+    options: Options,
+) -> None:
+    """Find things and their boxes: those named, or everything.
+
+    \b
+    imglish detect street.png
+    imglish detect street.png car "traffic light" --out boxes.png
+    """
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().detect(picture, labels or (), **options.writing()), options))
+
+
+@app.command()
+@with_options
+def ground(
+    image: Image,
+    phrase: Annotated[str, typer.Argument(help="What is meant, in words.")],
+    *,
+    options: Options,
+) -> None:
+    """Box the thing that a phrase describes.
+
+    \b
+    imglish ground table.png "the cup left of the book" --out box.png
+    """
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().ground(picture, phrase, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def segment(
+    image: Image,
+    phrase: Annotated[str, typer.Argument(help="What is meant, in words.")],
+    *,
+    options: Options,
+) -> None:
+    """Outline the thing that a phrase describes, as polygons.
+
+    \b
+    imglish segment scan.png "the brain" --out mask.png
+    imglish segment table.png "the red cup" --json
+    """
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().segment(picture, phrase, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def read(image: Image, *, options: Options) -> None:
+    """Read the text in a picture, line by line, with where each line stands.
+
+    \b
+    imglish read plate.png
+    imglish read receipt.png --json > lines.json
+    """
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().read(picture, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def identify(
+    image: Image,
+    box: Annotated[str, typer.Option(metavar="X1,Y1,X2,Y2", help="The region, in pixels of the picture.")],
+    *,
+    options: Options,
+) -> None:
+    """Say what is inside a box.
+
+    \b
+    imglish identify street.png --box 40,30,120,90
+    """
+    region = given.box(box)
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().identify(picture, region, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def count(
+    image: Image,
+    thing: Annotated[str, typer.Argument(help="What to count.")],
+    *,
+    options: Options,
+) -> None:
+    """Count things of one kind.
+
+    \b
+    imglish count shelf.png bottles
+    """
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().count(picture, thing, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def extract(
+    image: Image,
+    schema: Annotated[str, typer.Option(metavar="FIELDS", help="name,date,total; or a JSON schema, or its file.")],
+    *,
+    options: Options,
+) -> None:
+    """Fill in a form from a picture: a record that satisfies the schema, always.
+
+    \b
+    imglish extract card.png --schema name,number,expires --json
+    imglish extract receipt.png --schema receipt.schema.json
+    """
+    fields = given.schema(schema)
+    (picture,) = options.open([image])
+    raise typer.Exit(show(options.load().extract(picture, fields, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def watch(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="FRAME... QUESTION", help="Frames in order, and the question last.")
+    ] = None,
+    image: Images = None,
+    prompt: Prompt = None,
+    *,
+    options: Options,
+) -> None:
+    """Answer a question about a clip, given as its frames.
+
+    \b
+    imglish watch frames/*.png "Which way does the ball move?"
+    """
+    names, question = given.pictures_and_text(
+        arguments, images=image, prompt=prompt, example='imglish watch frames/*.png "What moved?"'
+    )
+    frames = options.open(names)
+    raise typer.Exit(show(options.load().watch(frames, question, **options.writing()), options))
+
+
+@app.command()
+@with_options
+def chat(
+    image: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Pictures to begin with.")] = None,
+    *,
+    options: Options,
+) -> None:
+    """Talk about pictures; answers are streamed. /help lists the commands inside.
+
+    \b
+    imglish chat cat.png
+    echo "What is this?" | imglish chat cat.png --json
+    """
+    from imglish._cli_chat import Conversation, reader
+
+    options.open(image or [])
+    conversation = Conversation(options.load().chat(), options)
+    conversation.pending = list(image or [])
+    conversation.run(reader())
+
+
+@app.command()
+def world(
+    kind: Annotated[str, typer.Argument(help="things text receipt card chart part pair clip probe.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to; made if missing.")],
+    seed: Annotated[int, typer.Option(help="Of the first scene; the next ones follow.", min=0)] = 0,
+    count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 10,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Of the pictures; the kind's own if not given.")
+    ] = None,
+    difficulty: Annotated[str, typer.Option(help="As the kind names them.")] = "ordinary",
+    language: Annotated[str, typer.Option(help="Of questions and answers: en, pl, vi, ru.")] = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+) -> None:
+    """Draw scenes with exact truth: pictures, and a samples.jsonl of questions and answers.
+
+    \b
+    imglish world things --seed 7 --count 100 --out data/things
+    imglish world receipt --size 240x320 --language pl --out data/receipts
+    """
+    from imglish._cli_world import write
+
+    summary = write(
+        kind,
+        out,
+        seed=seed,
+        count=count,
+        size=None if size is None else given.size(size),
+        difficulty=difficulty,
+        language=language,
+    )
+    if as_json:
+        document(summary)
+    else:
+        line(summary["samples"])
+
+
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
+    """List the model families that can be loaded."""
+    from imglish.core.registry import Registry
+
+    names = Registry("imglish.families", what="family", attribute="Family").names()
+    if as_json:
+        document({"families": names})
+    else:
+        line("\n".join(names))
+
+
+@app.command()
+def version(as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False) -> None:
+    """Print the versions of imglish and of what it stands on."""
+    import platform
+    from importlib.metadata import version as installed
+
+    versions = {"imglish": imglish.__version__, "python": platform.python_version()}
+    versions |= {name: installed(name) for name in ("torch", "transformers", "pillow", "numpy")}
+    if as_json:
+        document(versions)
+    else:
+        line("\n".join(f"{name} {number}" for name, number in versions.items()))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 2 for bad usage or input, 1 for failure."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="imglish")
+    except ImglishError as error:
+        note(str(error), kind="error")
+        return error.exit_status
+    except BrokenPipeError:  # the reader of our stdout went away, as `head` does
+        sys.stderr.close()
+        return 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
