@@ -39,9 +39,10 @@ def noise(rng: Random, size: Size, cell: Size) -> Plane:
     column, right = _weights(width, cell_x, rng.randrange(cell_x))
     row, below = _weights(height, cell_y, rng.randrange(cell_y))
     across, down = width // cell_x + 3, height // cell_y + 3
-    grid = np.frombuffer(rng.randbytes(across * down), np.uint8).reshape(down, across).astype(np.int32)
-    wide = grid[:, column] * (256 - right) + grid[:, column + 1] * right
-    return ((wide[row] * (256 - below[:, None]) + wide[row + 1] * below[:, None]) >> 16) - 128
+    grid: Plane = np.frombuffer(rng.randbytes(across * down), np.uint8).reshape(down, across).astype(np.int32)
+    wide: Plane = grid[:, column] * (256 - right) + grid[:, column + 1] * right
+    smooth: Plane = wide[row] * (256 - below[:, None]) + wide[row + 1] * below[:, None]
+    return (smooth >> 16) - 128
 
 
 def _metal(rng: Random, size: Size) -> Plane:
@@ -55,7 +56,7 @@ def _fabric(rng: Random, size: Size) -> Plane:
     x, y = np.arange(size[0], dtype=np.int32), np.arange(size[1], dtype=np.int32)[:, None]
     over = ((x // pitch + y // pitch) % 3 == 0) if twill else ((x // pitch + y // pitch) % 2 == 0)
     profile_x, profile_y = abs(2 * (x % pitch) - pitch + 1), abs(2 * (y % pitch) - pitch + 1)
-    thread = np.where(over, 12 - profile_x * 26 // pitch, -4 - profile_y * 26 // pitch)
+    thread: Plane = np.where(over, 12 - profile_x * 26 // pitch, -4 - profile_y * 26 // pitch)
     return thread + ((noise(rng, size, (2, 2)) * 14 + noise(rng, size, (60, 60)) * 16) >> 7)
 
 

@@ -103,8 +103,8 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
 
     yield sample("ask", "defect", "defect", YES[language][bool(defect)])
     yield sample("ask", "defect", "which", names[defect])
-    boxes = [list(thing.box) for thing in scene.things]
-    truth = Boxes(xyxy=boxes, labels=[names["defect"]] * len(boxes), size=scene.size)
+    boxes = np.array([thing.box for thing in scene.things], np.float64).reshape(-1, 4)
+    truth = Boxes(xyxy=boxes, labels=(names["defect"],) * len(boxes), size=scene.size)
     written = _written(truth, names[""])
     yield sample("detect", "defect_box", "detect", written, truth, labels=(names["defect"],))
     yield sample("ground", "defect_box", "ground", written, truth)
