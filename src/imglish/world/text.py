@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from random import Random
 from typing import Any
 
 from PIL import Image, ImageDraw
 
-from imglish.core.types import Point, Size
-from imglish.world import _lexicon, _text
-from imglish.world._scene import LANGUAGES, Scene, TextLine
+from imglish.core.types import Point, Sample, Size
+from imglish.world import _lexicon, _reading, _text, _words
+from imglish.world._forms import Maker
+from imglish.world._scene import LANGUAGES, Language, Scene, TextLine, Wording
 
 VERSION = 1
 DIFFICULTIES = ("easy", "ordinary", "hard", "crowded")
@@ -229,3 +231,23 @@ def _weather(rng: Random, image: Image.Image, level: str) -> Image.Image:
     if level in ("hard", "crowded") and rng.random() < 0.25:
         image = _text.blur(image)
     return _text.grain(image, rng, amount, grey=rng.random() < 0.5) if amount else image
+
+
+def samples(scene: Scene, language: Language = "en", wording: Wording = "train") -> Iterator[Sample]:
+    """Reading all lines or one of them, whether there is text, in how many lines, and in which language."""
+    make, lines = Maker(scene, _reading.TABLE, language, wording), scene.lines
+    yield make.read(make.question("read"), lines, tags=() if lines else ("empty",))
+    yield make.ask("presence", make.question("any"), _words.YES[language] if lines else _words.NO[language])
+    if not lines or scene.difficulty == "crowded":
+        return
+    yield make.ask("count", make.question("lines"), str(len(lines)), extra={"value": len(lines)})
+    if scene.facts["plate"]:
+        yield make.ask("read_line", make.question("plate"), lines[0].string, tags=("plate",))
+    elif len(lines) == 1:
+        yield make.ask("read_line", make.question("single"), lines[0].string)
+    else:
+        row = make.rng.randrange(len(lines))
+        yield make.ask("read_line", make.question("line", n=row + 1), lines[row].string)
+        yield make.ask("read_line", make.question("last"), lines[-1].string)
+    if scene.facts["real"]:
+        yield make.ask("identify", make.question("language"), _reading.NAMES[language][scene.facts["language"]])
