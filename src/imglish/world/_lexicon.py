@@ -108,7 +108,7 @@ def figure(rng: Random) -> str:
 
 def scramble(rng: Random, length: int, language: Language | None = None) -> str:
     """Letters, digits and marks in no order, of one alphabet or of a random one; neither end is a space."""
-    letters = LETTERS[language or rng.choice(LANGUAGES)]
+    letters = LETTERS[rng.choice(LANGUAGES) if language is None else language]
     pool = letters + letters.upper() + "0123456789" * (1 + len(letters) // 30)
     text = "".join(rng.choices(pool, k=length))
     if length > 3 and rng.random() < 0.35:

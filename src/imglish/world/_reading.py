@@ -25,8 +25,8 @@ TABLE: Table = {
     },
     "single": {
         "en": "What does it say?|What does the text say?|What is the word?|What is written in the picture?|"
-        "Which text do you see?|What does this say?|What is the text?|What do the letters spell?|Read the inscription.||"
-        "What do you read here?|Spell out what is written.|What is the inscription?",
+        "Which text do you see?|What does this say?|What is the text?|What do the letters spell?|Read the inscription."
+        "||What do you read here?|Spell out what is written.|What is the inscription?",
         "pl": "Co jest napisane?|Jaki to napis?|Jaki tekst widzisz?|Co głosi napis?|Odczytaj napis.||"
         "Jak brzmi ten napis?|Co tu czytasz?",
         "vi": "Chữ gì đây?|Dòng chữ này viết gì?|Bạn thấy chữ gì?|Văn bản viết gì?|Trong ảnh viết gì?||"

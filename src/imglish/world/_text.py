@@ -91,7 +91,7 @@ def lay(string: str, face: str, px: int, angle: float = 0.0) -> Laid:
     scale = 1 if angle == 0 else _FINE
     mask, box, stops = _upright(string, font(face, px * scale))
     centres = [((a + b) / 2, (box[1] + box[3]) / 2) for a, b in itertools.pairwise(stops)]
-    corners = [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]
+    corners: list[Point] = [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]
     if scale > 1:
         mask, (corners, centres) = _turned(mask, angle, (corners, centres))
     a, b, c, d = corners
@@ -164,7 +164,8 @@ def _up(length: float) -> int:
 def _noise() -> NDArray[np.int16]:
     """A field of grain, mean 0 and standard deviation near 64, from a generator whose bytes never change."""
     raw = np.frombuffer(Random("grain").randbytes(3 * 512 * 512 * 3), np.uint8).reshape(3, 512, 512, 3)
-    return ((raw.sum(0, dtype=np.int16) - 382) // 2).astype(np.int16)
+    total: NDArray[np.int16] = raw.sum(0, dtype=np.int16)
+    return (total - np.int16(382)) // np.int16(2)
 
 
 def grain(image: Image.Image, rng: Random, amount: int, *, grey: bool = False) -> Image.Image:
@@ -173,7 +174,7 @@ def grain(image: Image.Image, rng: Random, amount: int, *, grey: bool = False) -
     rows = np.arange(rng.randrange(512), rng.randrange(512, 1024) + high)[:high] % 512
     columns = (np.arange(wide) + rng.randrange(512)) % 512
     part = field[rows][:, columns, :1] if grey else field[rows][:, columns]
-    values = np.asarray(image, np.int16) + part * np.int16(amount) // 64
+    values: NDArray[np.int16] = np.asarray(image, np.int16) + part * np.int16(amount) // 64
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 

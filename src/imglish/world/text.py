@@ -237,7 +237,8 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
     """Reading all lines or one of them, whether there is text, in how many lines, and in which language."""
     make, lines = Maker(scene, _reading.TABLE, language, wording), scene.lines
     yield make.read(make.question("read"), lines, tags=() if lines else ("empty",))
-    yield make.ask("presence", make.question("any"), _words.YES[language] if lines else _words.NO[language])
+    if not lines or make.rng.random() < 0.05:  # as often yes as no
+        yield make.ask("presence", make.question("any"), _words.YES[language] if lines else _words.NO[language])
     if not lines or scene.difficulty == "crowded":
         return
     yield make.ask("count", make.question("lines"), str(len(lines)), extra={"value": len(lines)})
