@@ -1,4 +1,4 @@
-"""Drawing: grounds, stamps of things, and lines of text with the centre of every character.
+"""Drawing: grounds, and stamps of things.
 
 Everything is done by integer steps of Pillow (nearest rotation of a large master, then an average), so that the same
 seed gives the same bytes on every machine.
@@ -13,18 +13,16 @@ from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from imglish.core import geometry
-from imglish.core.types import Point, Polygon, Size
+from imglish.core.types import Size
 from imglish.world import _shapes
-from imglish.world._fonts import font
-from imglish.world._scene import TextLine
 from imglish.world._words import COLOURS, RGB
 
 Rgb = tuple[int, int, int]
 FINE = 3  # a stamp is turned at this many times its size, then averaged
-CONTRAST = 100.0  # least distance between a thing's colour and its ground
+CONTRAST = 150.0  # least distance between a thing's colour and its ground
 _SOLID = [0] + [255] * 255
 _DETAILS = [0] * 100 + [255] * 100 + [0] * 56
 _GROUNDS = (  # light, middle and dark: none of them is one of the colours of things
@@ -106,7 +104,7 @@ class Stamp:
     solid: Image.Image
     details: Image.Image
     bitmap: NDArray[np.bool_]
-    outline: Polygon
+    outline: geometry.Floats  # (n, 2)
     dark: bool  # whether details are darker than the thing's colour, not lighter
 
     @property
@@ -138,12 +136,12 @@ def shade(colour: Rgb, *, dark: bool) -> Rgb:
 
 
 @cache
-def outline(name: str) -> tuple[tuple[Point, ...], ...]:
-    """The outer contour of a master, around the master's centre, as shares of its longer side."""
+def outline(name: str) -> geometry.Floats:
+    """The outer contour of a master as (n, 2), around the master's centre, in shares of MASTER."""
     picture = _shapes.master(name)
-    contour = geometry.bitmap_to_polygons(np.asarray(picture) > 0, tolerance=1.0)[0]
-    middle = picture.width / 2, picture.height / 2
-    return tuple(((x - middle[0]) / _shapes.MASTER, (y - middle[1]) / _shapes.MASTER) for x, y in contour)  # type: ignore[return-value]
+    contour = geometry.bitmap_to_polygons(np.asarray(picture) > 0)[0]
+    points = np.array(geometry.simplify(contour, 48, tolerance=1.0))
+    return (points - (picture.width / 2, picture.height / 2)) / _shapes.MASTER
 
 
 def stamp(name: str, side: float, rotation: float = 0.0, stretch: float = 1.0) -> Stamp:
@@ -162,50 +160,6 @@ def stamp(name: str, side: float, rotation: float = 0.0, stretch: float = 1.0) -
         (width * FINE, height * FINE), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.NEAREST
     )
     solid, details = fine.point(_SOLID).reduce(FINE), fine.point(_DETAILS).reduce(FINE)
-    turned = tuple(
-        (
-            round((x * stretch * cosine - y * sine) * side + width / 2, 2),
-            round((x * stretch * sine + y * cosine) * side + height / 2, 2),
-        )
-        for x, y in outline(name)
-    )
-    return Stamp(solid, details, np.asarray(solid) >= 128, turned, _shapes.is_dark(name))  # type: ignore[arg-type]
-
-
-def text_line(
-    picture: Image.Image,
-    at: tuple[float, float],
-    string: str,
-    *,
-    face: str = "DejaVuSans",
-    size: int = 16,
-    fill: Rgb = (0, 0, 0),
-    image: int = 0,
-    anchor: str = "la",
-) -> TextLine:
-    """Draw a level line of text with its anchor `at` (Pillow's anchors: `la` is left and ascender) and say where it lies.
-
-    The quad spans the line's advance and the face's ascender to descender, clipped to the picture.
-    """
-    letters = font(face, size)
-    width = round(letters.getlength(string))
-    ascent, descent = letters.getmetrics()
-    x = round(at[0]) - {"l": 0, "m": width // 2, "r": width}[anchor[0]]
-    y = round(at[1]) - {"a": 0, "m": (ascent + descent) // 2, "s": ascent, "d": ascent + descent}[anchor[1]]
-    ImageDraw.Draw(picture).text((x, y), string, font=letters, fill=fill)
-    left, top = max(0.0, float(x)), max(0.0, float(y))
-    right, bottom = min(float(picture.width), float(x + width)), min(float(picture.height), float(y + ascent + descent))
-    middle = (top + bottom) / 2
-    centres = tuple((x + place, middle) for place in _centres(letters, string))
-    return TextLine(string, ((left, top), (right, top), (right, bottom), (left, bottom)), centres, image)
-
-
-def text_size(string: str, *, face: str = "DejaVuSans", size: int = 16) -> Size:
-    """Width and height in pixels that `text_line` would take."""
-    letters = font(face, size)
-    return round(letters.getlength(string)), sum(letters.getmetrics())
-
-
-def _centres(letters: ImageFont.FreeTypeFont, string: str) -> list[float]:
-    ends = [letters.getlength(string[: count + 1]) for count in range(len(string))]
-    return [(start + end) / 2 for start, end in zip([0.0, *ends], ends, strict=False)]
+    turn = np.array([[stretch * cosine, stretch * sine], [-sine, cosine]])
+    contour = outline(name) @ turn * side + (width / 2, height / 2)
+    return Stamp(solid, details, np.asarray(solid) >= 128, contour, _shapes.is_dark(name))

@@ -11,7 +11,7 @@ from functools import cache
 
 from PIL import Image, ImageDraw
 
-from imglish.world._fonts import font
+from imglish.world._text import font
 
 MASTER = 256  # side of the square that a master fits into, in pixels
 MAIN, DETAIL = 255, 128
@@ -131,7 +131,7 @@ def _own(name: str) -> Image.Image:
 
 
 def _pictograph(character: str, style: str) -> Image.Image:
-    face = font("DejaVuSans", 400)
+    face = font("sans", 400)
     left, top, right, bottom = face.getbbox(character)
     sheet = Image.new("L", (round(right - left) + 20, round(bottom - top) + 20), 0)
     ImageDraw.Draw(sheet).text((10 - left, 10 - top), character, font=face, fill=255)

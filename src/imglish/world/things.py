@@ -27,7 +27,7 @@ DIFFICULTIES = ("easy", "ordinary", "crowded", "repeats")
 SIZE: Size = (192, 192)
 SIDES = {"small": (24, 38), "medium": (42, 56), "large": (62, 88)}  # pixels in a frame whose longer side is 192
 COUNTS = {"easy": (1, 3), "ordinary": (1, 8), "crowded": (6, 14), "repeats": (2, 8)}
-VISIBLE = {"easy": 1.0, "ordinary": 0.85, "crowded": 0.4, "repeats": 0.85}
+VISIBLE = {"easy": 1.0, "ordinary": 0.85, "crowded": 0.5, "repeats": 0.85}
 TRIES = 24
 
 
@@ -74,7 +74,7 @@ def _choose(rng: Random, difficulty: str, colours: Sequence[str]) -> list[tuple[
         return chosen
     names = rng.sample(THINGS, count)
     for index in range(1, count):
-        if rng.random() < (0.0 if difficulty == "easy" else 0.12):
+        if rng.random() < (0.0 if difficulty == "easy" else 0.2):
             names[index] = names[rng.randrange(index)]
     return [(name, rng.choice(colours)) for name in names]
 
@@ -87,7 +87,7 @@ def _place(
     It shrinks with every few failures, so that the first thing is always placed and the eighth nearly always.
     """
     height, width = owner.shape
-    unit = max(width, height) / 192
+    unit, least = max(width, height) / 192, VISIBLE[difficulty]
     kind: Literal["small", "medium", "large"] = rng.choice(("small", "medium", "medium", "large"))
     turn = 10 if difficulty == "easy" else 25
     rotation, stretch = round(rng.uniform(-turn, turn), 1), rng.uniform(0.92, 1.08)
@@ -102,11 +102,11 @@ def _place(
         at = rng.randint(0, width - mark.size[0]), rng.randint(0, height - mark.size[1])
         patch = owner[at[1] : at[1] + mark.size[1], at[0] : at[0] + mark.size[0]]
         lost = np.bincount(patch[mark.bitmap] + 1, minlength=len(placed) + 1)[1:]
-        if lost.any():
-            if any(item.left - gone < VISIBLE[difficulty] * item.stamp.area for item, gone in zip(placed, lost, strict=True)):
-                continue
-            for item, gone in zip(placed, lost, strict=True):
-                item.left -= int(gone)
+        covered = [(placed[index], int(lost[index])) for index in np.flatnonzero(lost)]
+        if any(item.colour == colour or item.left - gone < least * item.stamp.area for item, gone in covered):
+            continue
+        for item, gone in covered:
+            item.left -= gone
         patch[mark.bitmap] = len(placed)
         shade = jitter(rng, RGB[colour])
         placed.append(_Placed(name, colour, shade, kind, rotation, mark, at, mark.area))
@@ -127,9 +127,11 @@ def _thing(item: _Placed, index: int, owner: NDArray[np.int8]) -> Thing:
     bitmap = np.zeros(owner.shape, bool)
     bitmap[y : y + high, x : x + wide] = seen
     covered = item.left < item.stamp.area
-    contour = geometry.bitmap_to_polygons(seen, tolerance=0.75)[0] if covered else item.stamp.outline
-    limit = owner.shape[1], owner.shape[0]
-    polygon = tuple((min(max(px + x, 0.0), limit[0]), min(max(py + y, 0.0), limit[1])) for px, py in contour)
+    contour = item.stamp.outline
+    if covered:
+        contour = np.array(geometry.simplify(geometry.bitmap_to_polygons(seen)[0], 48, tolerance=0.6))
+    corners = np.clip(contour + item.at, 0, (owner.shape[1], owner.shape[0])).round(2).tolist()
+    polygon = tuple((px, py) for px, py in corners)
     visible = item.left / item.stamp.area
     return Thing(item.name, item.colour, box, polygon, bitmap, item.size, item.rotation, visible)
 
