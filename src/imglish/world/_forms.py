@@ -37,6 +37,10 @@ class Maker:
             text = text.replace("{" + name + "}", str(value))
         return text
 
+    def choose(self, table: Table, topic: str) -> str:
+        """One wording from another table."""
+        return self.rng.choice(wordings(table, topic, self.language, self.wording))
+
     def say(self, topic: str, **slots: Any) -> str:
         """The one way in which an answer is worded."""
         text = self.table[topic][self.language]
