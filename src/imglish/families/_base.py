@@ -13,7 +13,7 @@ from imglish.core.types import ImageSource, Request, Sample, Size, VideoPart
 
 if TYPE_CHECKING:
     from imglish.core.codecs import Codec
-    from imglish.core.results import Receipt, Result
+    from imglish.core.results import Problem, Receipt, Result
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,12 @@ class Family(ABC):
     @abstractmethod
     def inputs(self, loaded: Loaded, requests: Sequence[Request]) -> tuple[dict[str, Any], list[Receipt]]:
         """Tensors of a batch, padded on the left, and what the model really sees of each request."""
+
+    def look(
+        self, loaded: Loaded, tensors: dict[str, Any], requests: Sequence[Request]
+    ) -> tuple[dict[str, Any], list[list[Problem]]]:
+        """Encodes the images of a batch, where the family can do that apart, and says what is doubtful about each row."""
+        return tensors, [[] for _ in requests]
 
     @abstractmethod
     def answer(self, sample: Sample) -> list[Piece]:

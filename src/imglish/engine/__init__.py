@@ -1,0 +1,1 @@
+"""Loading a model and running it: what `imglish.load` returns, batches, decoding, streams."""

@@ -1,0 +1,291 @@
+"""What `load` returns: a model with every skill. `run` takes many requests at once, everything else is one of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from PIL import Image
+
+from imglish.core.errors import InputError, SkillError
+from imglish.core.images import open_image
+from imglish.core.results import TRUNCATED, Boxes, Masks, Problem, Receipt, Record, Result, Text, TextRegions
+from imglish.core.types import (
+    SKILLS,
+    Box,
+    ImagePart,
+    ImageSource,
+    Message,
+    Request,
+    TextPart,
+    VideoPart,
+    to_messages,
+)
+from imglish.engine import generate
+from imglish.engine.generate import Decoded, Options
+from imglish.engine.load import families_with, load_checkpoint
+from imglish.engine.schema import as_schema
+from imglish.families._base import Loaded, count_images, request_images
+
+MOST_IMAGES = 96  # pictures encoded in one batch: bounds the memory that a batch takes
+
+Pictures = Any  # one ImageSource or a sequence of them
+
+
+def load(
+    model: str | Path | None = None, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+) -> VLM:
+    """A model with every skill: the shipped one, or the checkpoint in a folder. Runs offline."""
+    return VLM(load_checkpoint(model, device=device, dtype=dtype, revision=revision))
+
+
+class VLM:
+    """A loaded vision-language model. Every skill takes the options of `Options` by keyword: `max_tokens=50`."""
+
+    def __init__(self, loaded: Loaded, **options: Any) -> None:
+        self.loaded = loaded
+        self.options = _options(Options(), options)
+
+    def __repr__(self) -> str:
+        return f"VLM(family={self.loaded.family.name!r}, checkpoint={self.loaded.checkpoint!r})"
+
+    @property
+    def skills(self) -> tuple[str, ...]:
+        """What this model can be asked for."""
+        return tuple(skill for skill in SKILLS if skill in self.loaded.family.skills)
+
+    def ask(self, image: Pictures, question: str, **options: Any) -> Text:
+        """The answer to a question about one image or several (a list)."""
+        return cast(Text, self._one(_request("ask", image, question), options))
+
+    def caption(
+        self, image: Pictures, text: str = "", *, detail: str = "normal", language: str = "en", **options: Any
+    ) -> Text:
+        """A description: brief, normal or full; `text` is an instruction in your own words."""
+        if detail not in ("brief", "normal", "full"):
+            raise InputError(f"detail is {detail!r}; allowed are brief, normal and full")
+        return cast(Text, self._one(_request("caption", image, text, detail=detail, language=language), options))
+
+    def detect(
+        self, image: ImageSource, labels: str | Iterable[str] = (), *, language: str = "en", **options: Any
+    ) -> Boxes:
+        """Boxes of all things with these labels, or of everything."""
+        labels = (labels,) if isinstance(labels, str) else tuple(labels)
+        return cast(Boxes, self._one(_request("detect", image, "", labels=labels, language=language), options))
+
+    def ground(self, image: ImageSource, phrase: str, **options: Any) -> Boxes:
+        """Boxes of what a phrase means: "the red cup on the left"."""
+        return cast(Boxes, self._one(_request("ground", image, phrase), options))
+
+    def segment(self, image: ImageSource, phrase: str, **options: Any) -> Masks:
+        """Outlines of what a phrase means."""
+        return cast(Masks, self._one(_request("segment", image, phrase), options))
+
+    def read(self, image: ImageSource, **options: Any) -> TextRegions:
+        """The lines of text in an image, and where they are."""
+        return cast(TextRegions, self._one(_request("read", image, ""), options))
+
+    def identify(self, image: ImageSource, box: Sequence[float], *, language: str = "en", **options: Any) -> Text:
+        """What is in a box, given as x1, y1, x2, y2 in pixels of the image."""
+        numbers = tuple(float(value) for value in box)
+        if len(numbers) != 4 or not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
+            raise InputError(f"the box is {list(box)}; a box is x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
+        region = cast(Box, numbers)
+        return cast(Text, self._one(_request("identify", image, "", region=region, language=language), options))
+
+    def count(self, image: ImageSource, thing: str, **options: Any) -> Text:
+        """How many of a thing there are, as digits."""
+        return cast(Text, self._one(_request("count", image, thing), options))
+
+    def extract(self, image: Pictures, schema: Any, **options: Any) -> Record:
+        """Fields of a document. `schema` is a pydantic class, a JSON schema, or a list of field names."""
+        return cast(Record, self._one(_request("extract", image, "", schema=as_schema(schema)), options))
+
+    def watch(self, frames: Sequence[ImageSource], question: str, **options: Any) -> Text:
+        """The answer to a question about a video, given as its frames in order."""
+        message = Message("user", (VideoPart(tuple(frames)), TextPart(question)))
+        return cast(Text, self._one(Request("watch", (message,), question), options))
+
+    def chat(self, *, system: str = "", **options: Any) -> Chat:
+        """A conversation that remembers its images and turns."""
+        return Chat(self, system=system, **options)
+
+    def stream(self, messages: Any, **options: Any) -> Stream:
+        """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
+        return Stream(self, chat_request(to_messages(messages)), _options(self.options, options))
+
+    def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
+        """Results in the order of the requests, which are decoded in batches of like ones."""
+        chosen = _options(self.options, options)
+        wanted = list(requests)
+        for request in wanted:
+            self.check(request)
+        results: list[Result | None] = [None] * len(wanted)
+        for batch in _batches(wanted, chosen.batch):
+            for index, result in zip(batch, self._batch([wanted[i] for i in batch], chosen), strict=True):
+                results[index] = result
+        return cast("list[Result]", results)
+
+    def check(self, request: Request) -> None:
+        """Raises SkillError where this model cannot do the request, naming families that can."""
+        family = self.loaded.family
+        if request.skill not in family.skills and request.skill in SKILLS:
+            others = ", ".join(families_with(request.skill)) or "none yet"
+            raise SkillError(
+                f"the family {family.name!r} has no skill {request.skill!r}",
+                hint=f"families that have it: {others}; this one has {', '.join(self.skills)}",
+            )
+        family.check(request)
+
+    def _one(self, request: Request, options: Mapping[str, Any]) -> Result:
+        return self.run([request], **options)[0]
+
+    def _batch(self, requests: Sequence[Request], options: Options) -> list[Result]:
+        opened = [open_request(request) for request in requests]
+        tensors, receipts = self.loaded.family.inputs(self.loaded, opened)
+        tensors, warnings = self.loaded.family.look(self.loaded, tensors, opened)
+        rows = generate.decode(self.loaded, tensors, options)
+        whole = zip(opened, receipts, warnings, rows, strict=True)
+        return [finish(self.loaded, request, receipt, row, problems) for request, receipt, problems, row in whole]
+
+
+class Stream:
+    """An answer on its way. Iterate for the pieces; `result` is there when they have ended."""
+
+    def __init__(self, vlm: VLM, request: Request, options: Options) -> None:
+        vlm.check(request)
+        self._vlm, self._request, self._options = vlm, request, options
+        self._result: Result | None = None
+        self._pieces = self._run()
+
+    def __iter__(self) -> Iterator[str]:
+        return self._pieces
+
+    @property
+    def result(self) -> Result:
+        """The whole answer; what has not been streamed yet is run first."""
+        for _ in self._pieces:
+            pass
+        if self._result is None:
+            raise InputError("this stream was closed before its answer had ended")
+        return self._result
+
+    def _run(self) -> Iterator[str]:
+        loaded, opened = self._vlm.loaded, open_request(self._request)
+        tensors, receipts = loaded.family.inputs(loaded, [opened])
+        tensors, warnings = loaded.family.look(loaded, tensors, [opened])
+        row = Decoded()
+        yield from generate.pieces(loaded, tensors, self._options, row)
+        self._result = finish(loaded, opened, receipts[0], row, warnings[0])
+
+
+class Chat:
+    """A conversation. `say` answers; `stream` answers piece by piece; `messages` is what was said."""
+
+    def __init__(self, vlm: VLM, *, system: str = "", **options: Any) -> None:
+        self.vlm, self.options = vlm, options
+        self._system = (Message("system", (TextPart(system),)),) if system else ()
+        self.messages: tuple[Message, ...] = self._system
+
+    def say(self, text: str, *, image: Pictures = None, **options: Any) -> Text:
+        """The answer to the next turn; `image` (one or a list) joins the conversation."""
+        messages = (*self.messages, _message(image, text))
+        result = self.vlm.run([chat_request(messages)], **{**self.options, **options})[0]
+        return self._remember(messages, result)
+
+    def stream(self, text: str, *, image: Pictures = None, **options: Any) -> Iterator[str]:
+        """As `say`, in pieces. A turn whose stream is left before its end is not remembered."""
+        messages = (*self.messages, _message(image, text))
+        stream = self.vlm.stream(messages, **{**self.options, **options})
+        yield from stream
+        self._remember(messages, stream.result)
+
+    def reset(self) -> None:
+        """Forgets everything but the system message."""
+        self.messages = self._system
+
+    def _remember(self, messages: tuple[Message, ...], result: Result) -> Text:
+        answer = cast(Text, result)
+        self.messages = (*messages, Message("assistant", (TextPart(answer.text),)))
+        return answer
+
+
+def chat_request(messages: Sequence[Message]) -> Request:
+    """The request of a conversation whose last turn is the user's."""
+    if not messages or messages[-1].role != "user":
+        raise InputError("there is nothing to answer: the last message is not the user's")
+    return Request("chat", tuple(messages), messages[-1].text)
+
+
+def open_request(request: Request) -> Request:
+    """The same request with every picture opened. Raises ImageError naming the one that cannot be."""
+
+    def opened(part: Any) -> Any:
+        if isinstance(part, ImagePart):
+            return ImagePart(open_image(part.image))
+        if isinstance(part, VideoPart):
+            return VideoPart(tuple(open_image(frame) for frame in part.frames), part.fps)
+        return part
+
+    messages = tuple(Message(m.role, tuple(opened(part) for part in m.parts)) for m in request.messages)
+    return dataclasses.replace(request, messages=messages)
+
+
+def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, warnings: Sequence[Problem]) -> Result:
+    """The result of one decoded answer, with its receipt and all its problems."""
+    pictures: list[Image.Image] = request_images(request)[0]
+    tokens = loaded.tokenizer.convert_ids_to_tokens(row.ids)
+    result = loaded.family.parse(
+        request, row.text, [picture.size for picture in pictures], tokens=tokens, logprobs=row.logprobs
+    )
+    problems = list(result.problems)
+    if row.truncated:
+        problems.append(Problem(TRUNCATED, f"the answer was cut after {len(row.ids)} tokens; raise max_tokens"))
+    return dataclasses.replace(
+        result,
+        receipt=dataclasses.replace(receipt, generated_tokens=len(row.ids), truncated=row.truncated),
+        problems=(*problems, *warnings),
+        picture=pictures[0] if pictures else None,
+    )
+
+
+def _request(skill: str, image: Pictures, text: str, **more: Any) -> Request:
+    return Request(skill, (_message(image, text),), text, **more)
+
+
+def _message(image: Pictures, text: str) -> Message:
+    images = () if image is None else tuple(image) if isinstance(image, (list, tuple)) else (image,)
+    return Message("user", (*(ImagePart(item) for item in images), TextPart(text)))
+
+
+def _options(base: Options, changes: Mapping[str, Any]) -> Options:
+    names = [field.name for field in dataclasses.fields(Options)]
+    unknown = [name for name in changes if name not in names]
+    if unknown:
+        raise InputError(f"no option {unknown[0]!r}; allowed are {', '.join(names)}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(base, **given)
+
+
+def _batches(requests: Sequence[Request], most: int) -> Iterator[list[int]]:
+    """Indices of requests that are alike in skill, images and length, so that little is padded and all end together."""
+
+    def likeness(index: int) -> tuple[str, int, int]:
+        request = requests[index]
+        length = sum(len(message.text) for message in request.messages) + sum(map(len, request.labels))
+        return request.skill, sum(count_images(request)), length
+
+    batch: list[int] = []
+    images = 0
+    for index in sorted(range(len(requests)), key=likeness):
+        count = sum(count_images(requests[index]))
+        apart = bool(batch) and requests[index].skill != requests[batch[0]].skill
+        if batch and (apart or len(batch) == most or images + count > MOST_IMAGES):
+            yield batch
+            batch, images = [], 0
+        batch.append(index)
+        images += count
+    if batch:
+        yield batch

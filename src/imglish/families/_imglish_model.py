@@ -1,0 +1,216 @@
+"""The shipped family's model: built small, loaded whole, and asked how well it knows what it sees. torch is imported late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imglish.core.errors import CheckpointError
+from imglish.core.results import OUT_OF_WORLD, Problem
+from imglish.families._base import Loaded
+from imglish.families._imglish_text import FRAME, SPECIAL_TOKENS
+
+if TYPE_CHECKING:
+    import torch
+    from tokenizers import Tokenizer
+
+    from imglish.nn import Bridge, BridgeProcessor
+
+FAMILIARITY = "familiarity.safetensors"
+
+
+def train_tokenizer(texts: Iterable[str], *, size: int) -> Tokenizer:
+    """A byte-level BPE of at most `size` tokens, this family's special tokens first. Digits stay single; any text encodes."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def wrap_tokenizer(tokenizer: Tokenizer) -> Any:
+    """The tokenizer as transformers knows it."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def tiny() -> tuple[Bridge, BridgeProcessor]:
+    """A random model of the shipped shape, only narrow; the same each time."""
+    import torch
+    from transformers import LlamaConfig
+
+    from imglish.nn import Bridge, BridgeConfig, BridgeProcessor, SightConfig
+
+    words = ["a red cat, a blue dog and the yellow star", "How many?", "brief normal full", "kot, mèo, кошка"]
+    tokenizer = wrap_tokenizer(train_tokenizer(words, size=len(SPECIAL_TOKENS) + 300))
+    config = BridgeConfig(
+        vision_config=SightConfig(image_size=FRAME, widths=(4, 8, 8, 16), blocks=(0, 0, 0), layers=1, heads=2, map_size=8),
+        text_config=LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=2048,
+            initializer_range=0.3,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            tie_word_embeddings=True,
+        ),
+        adapter="concat",
+        adapter_options={"window": [1, 2]},
+        frame_adapter="pool",
+        frame_adapter_options={"window": [3, 2]},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        initializer_range=0.3,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Bridge(config).eval()
+    return model, BridgeProcessor.for_bridge(config, tokenizer)
+
+
+def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Bridge, BridgeProcessor, Familiarity | None]:
+    """The model of a folder, its processor, and what it is used to seeing."""
+    import torch
+
+    from imglish.nn import Bridge, BridgeProcessor
+
+    folder = Path(checkpoint)
+    if not any(folder.glob("*.safetensors")):
+        found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+        raise CheckpointError(
+            f"{folder} has no weights as safetensors, and no other form is read; it has {found}",
+            hint="save them with model.save_pretrained(folder)",
+        )
+    try:
+        model, report = Bridge.from_pretrained(
+            folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
+        processor = BridgeProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot load {folder}: {error}") from error
+    for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report.get(what):
+            names = sorted(str(key[0] if isinstance(key, tuple) else key) for key in report[what])
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            raise CheckpointError(f"{folder} has {what.replace('_', ' ')}: {', '.join(names[:8])}{more}")
+    vocabulary = processor.tokenizer.get_vocab()
+    absent = [token for token in SPECIAL_TOKENS if token not in vocabulary]
+    if absent:
+        raise CheckpointError(
+            f"the tokenizer in {folder} lacks {len(absent)} special tokens of the family 'imglish', first {absent[0]}"
+        )
+    model = model.to(device).eval()
+    return model, processor, Familiarity.read(folder, device) if (folder / FAMILIARITY).is_file() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Familiarity:
+    """A Gaussian of the encoder's features, each picture's averaged over its tokens.
+
+    `mean` (D,), `whiten` (D, K), `threshold` (): the distance of x is the root mean square of (x - mean) @ whiten.
+    """
+
+    mean: torch.Tensor
+    whiten: torch.Tensor
+    threshold: float
+
+    @classmethod
+    def fit(cls, features: torch.Tensor, *, directions: int = 64, quantile: float = 0.999) -> Familiarity:
+        """From features (pictures, D) of the world; `quantile` of them will be called familiar."""
+        import torch
+
+        features = features.double()
+        mean = features.mean(0)
+        _, spread, axes = torch.linalg.svd(features - mean, full_matrices=False)
+        count = min(directions, int((spread > spread[0] * 1e-4).sum()))
+        whiten = axes[:count].T / (spread[:count] / (len(features) - 1) ** 0.5)
+        known = cls(mean.float(), whiten.float(), 1.0)
+        return cls(known.mean, known.whiten, float(known.distance(features.float()).quantile(quantile)))
+
+    @classmethod
+    def read(cls, folder: Path, device: str) -> Familiarity:
+        """What `save` wrote."""
+        from safetensors.torch import load_file
+
+        try:
+            tensors = load_file(folder / FAMILIARITY, device=device)
+            return cls(tensors["mean"].float(), tensors["whiten"].float(), float(tensors["threshold"]))
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"cannot read {folder / FAMILIARITY}: {error}") from error
+
+    def save(self, folder: Path) -> None:
+        """Writes `familiarity.safetensors` beside the weights."""
+        import torch
+        from safetensors.torch import save_file
+
+        tensors = {"mean": self.mean, "whiten": self.whiten.contiguous(), "threshold": torch.tensor(self.threshold)}
+        save_file(tensors, folder / FAMILIARITY)
+
+    def distance(self, features: torch.Tensor) -> torch.Tensor:
+        """(pictures,) of features (pictures, D)."""
+        return ((features.float() - self.mean) @ self.whiten).square().mean(-1).sqrt()
+
+    def familiarity(self, features: torch.Tensor) -> torch.Tensor:
+        """(pictures,): 1 and more is like the pictures of the world, less is unlike them."""
+        return self.threshold / self.distance(features).clamp(min=1e-9)
+
+
+def look(loaded: Loaded, tensors: dict[str, Any], counts: Sequence[int]) -> tuple[dict[str, Any], list[list[Problem]]]:
+    """Encodes all pictures once: `pixel_values` become `image_features`; a warning for rows with an unfamiliar one."""
+    import torch
+
+    pixels = tensors.get("pixel_values")
+    if pixels is None:
+        return tensors, [[] for _ in counts]
+    rest = {name: value for name, value in tensors.items() if name not in ("pixel_values", "frame_mask")}
+    pooled: list[torch.Tensor] = []
+
+    def keep(_module: Any, _inputs: Any, output: Any) -> None:
+        pooled.append(output.last_hidden_state.mean(1))
+
+    handle = loaded.model.vision.register_forward_hook(keep)
+    try:
+        with torch.inference_mode():
+            rest["image_features"] = loaded.model.encode_images(pixels, tensors.get("frame_mask"))
+    finally:
+        handle.remove()
+    known: Familiarity | None = loaded.extra.get("familiarity")
+    if known is None:
+        return rest, [[] for _ in counts]
+    rows = known.familiarity(torch.cat(pooled)).split(list(counts))
+    return rest, [_doubts(row.tolist()) for row in rows]
+
+
+def _doubts(familiar: list[float]) -> list[Problem]:
+    worst = min(familiar, default=1.0)
+    if worst >= 1:
+        return []
+    which = f"picture {familiar.index(worst) + 1} of {len(familiar)}" if len(familiar) > 1 else "this picture"
+    message = (
+        f"{which} is unlike the drawn world that the shipped model was trained on (familiarity {worst:.2f}, below 1); "
+        'for photographs use a published checkpoint: imglish ask photo.jpg "..." --model microsoft/Florence-2-base'
+    )
+    return [Problem(OUT_OF_WORLD, message)]
