@@ -39,12 +39,16 @@ _FINE = 4  # a turned line is drawn this many times larger, then averaged
 
 @dataclass(frozen=True, eq=False)
 class Laid:
-    """A line ready to be stamped: its mask, and its quad and centres in pixels of the mask."""
+    """A line ready to be stamped: its mask, and its quad and centres in pixels of the mask.
+
+    `axis` runs along the line from end to end, half a capital above the baseline: rows are aligned by it.
+    """
 
     string: str
     mask: Image.Image
     quad: tuple[Point, Point, Point, Point]
     centres: tuple[Point, ...]
+    axis: tuple[Point, Point]
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,13 +93,14 @@ def width(string: str, face: str, px: int) -> float:
 def lay(string: str, face: str, px: int, angle: float = 0.0) -> Laid:
     """`string` turned clockwise by `angle` degrees; the quad is the tight box of its ink, turned with it."""
     scale = 1 if angle == 0 else _FINE
-    mask, box, stops = _upright(string, font(face, px * scale))
+    mask, box, stops, level = _upright(string, font(face, px * scale))
     centres = [((a + b) / 2, (box[1] + box[3]) / 2) for a, b in itertools.pairwise(stops)]
     corners: list[Point] = [(box[0], box[1]), (box[2], box[1]), (box[2], box[3]), (box[0], box[3])]
+    ends: list[Point] = [(box[0], level), (box[2], level)]
     if scale > 1:
-        mask, (corners, centres) = _turned(mask, angle, (corners, centres))
+        mask, (corners, centres, ends) = _turned(mask, angle, [corners, centres, ends])
     a, b, c, d = corners
-    return Laid(string, mask, (a, b, c, d), tuple(centres))
+    return Laid(string, mask, (a, b, c, d), tuple(centres), (ends[0], ends[1]))
 
 
 def stamp(image: Image.Image, laid: Laid, at: tuple[int, int], colour: Colour, index: int = 0) -> TextLine:
@@ -118,28 +123,33 @@ def write(
 ) -> TextLine:
     """Draws one line; `at` is the middle of its left end, its centre or its right end, after `anchor`."""
     laid = lay(string, face, px, angle)
-    a, b, c, d = laid.quad
-    ends = {"left": (a, d), "centre": (a, c), "right": (b, c)}[anchor]
-    x, y = (ends[0][0] + ends[1][0]) / 2, (ends[0][1] + ends[1][1]) / 2
+    share = {"left": 0.0, "centre": 0.5, "right": 1.0}[anchor]
+    x, y = (first + (last - first) * share for first, last in zip(*laid.axis, strict=True))
     return stamp(image, laid, (round(at[0] - x), round(at[1] - y)), colour)
 
 
-def _upright(string: str, face: ImageFont.FreeTypeFont) -> tuple[Image.Image, tuple[int, int, int, int], list[float]]:
-    """The mask, the box of its ink, and where each character begins and the last one ends."""
+def _upright(
+    string: str, face: ImageFont.FreeTypeFont
+) -> tuple[Image.Image, tuple[int, int, int, int], list[float], float]:
+    """The mask, the box of its ink, where each character begins and the last one ends, and the height of the axis."""
     stops = [float(face.getlength(string[:count])) for count in range(len(string) + 1)]
     margin = int(face.size) // 2 + 2
     high = int(face.size * 2) + 2
     mask = Image.new("L", (math.ceil(stops[-1]) + 2 * margin, high))
     draw = ImageDraw.Draw(mask)
-    draw.text((margin, int(face.size * 3 // 2)), string, font=face, fill=255, anchor="ls")
+    base = int(face.size * 3 // 2)
+    draw.text((margin, base), string, font=face, fill=255, anchor="ls")
     ink = mask.getbbox() or (margin, margin, margin + 1, margin + 1)
     mask = mask.crop(ink)
-    return mask, (0, 0, mask.width, mask.height), [stop + margin - ink[0] for stop in stops]
+    return (
+        mask,
+        (0, 0, mask.width, mask.height),
+        [stop + margin - ink[0] for stop in stops],
+        base - face.size * 0.365 - ink[1],
+    )
 
 
-def _turned(
-    mask: Image.Image, angle: float, points: tuple[list[Point], list[Point]]
-) -> tuple[Image.Image, list[list[Point]]]:
+def _turned(mask: Image.Image, angle: float, points: list[list[Point]]) -> tuple[Image.Image, list[list[Point]]]:
     """A `_FINE` times larger mask turned clockwise and averaged down, with `points` carried along."""
     cos, sin = (round(f(math.radians(angle)) * 65536) / 65536 for f in (math.cos, math.sin))
     wide, high = mask.size

@@ -101,7 +101,7 @@ def _stack(laid: list[_text.Laid], angle: float, step: float, align: float) -> t
     corners = []
     for row, (one, length) in enumerate(zip(laid, lengths, strict=True)):
         along, down = (max(lengths) - length) * align + length / 2, row * step
-        middle = tuple((one.quad[0][axis] + one.quad[2][axis]) / 2 for axis in (0, 1))
+        middle = tuple((one.axis[0][axis] + one.axis[1][axis]) / 2 for axis in (0, 1))
         corners.append((cos * along - sin * down - middle[0], sin * along + cos * down - middle[1]))
     left, top = min(x for x, _ in corners), min(y for _, y in corners)
     right = max(x + one.size[0] for (x, _), one in zip(corners, laid, strict=True))
