@@ -112,7 +112,8 @@ def test_every_example_runs_and_is_short(example: Path, tmp_path: Path) -> None:
 
 
 def test_a_block_that_fails_is_seen(tmp_path: Path) -> None:
-    page = "x\n\n```python\nimport nonsense\n```\n\n<!-- not run: needs a network -->\n```bash\nfalse\n```\n\n```sh\nfalse\n```\n"
+    page = "x\n\n```python\nimport nonsense\n```\n\n"
+    page += "<!-- not run: needs a network -->\n```bash\nfalse\n```\n\n```sh\nfalse\n```\n"
     first, second, third = blocks(page)
     assert (first.language, first.line, second.reason, third.reason) == ("python", 4, "needs a network", None)
     assert run(first, tmp_path).returncode != 0
@@ -120,6 +121,6 @@ def test_a_block_that_fails_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_shell_block_finds_the_command_line(tmp_path: Path) -> None:
-    done = run(Block("bash", "python -m imglish.cli version | head -n 1\n", 1, None), tmp_path)
+    done = run(Block("bash", "python -m imglish.cli version\n", 1, None), tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("imglish ")

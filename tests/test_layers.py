@@ -76,7 +76,7 @@ def upward(path: Path) -> list[str]:
         if not name.startswith("imglish."):
             continue
         other = part_of(name)
-        if other == own or not (SOURCE / other).exists() and not (SOURCE / f"{other}.py").exists():
+        if other == own or (not (SOURCE / other).exists() and not (SOURCE / f"{other}.py").exists()):
             continue  # its own package, or a public name that `imglish` itself resolves
         if floor_of(other) <= floor_of(own):
             wrong.append(f"{path.relative_to(SOURCE)}:{line} imports {name}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imglish._cli_options import Options
-from imglish._cli_print import document, note
+from imglish._cli_print import document, note, warn
 from imglish.core.errors import ImglishError, InputError
+from imglish.core.types import ImagePart, Message, TextPart
+
+if TYPE_CHECKING:
+    from imglish.engine.vlm import VLM
 
 HELP = """\
 /image PATH   show a picture with your next message
@@ -21,13 +25,14 @@ HELP = """\
 
 
 class Conversation:
-    """One chat: what was said is kept as messages in the form that `to_messages` reads."""
+    """One chat. `turns` is what the model gets, pictures opened; `messages` is the same to be saved, pictures as paths."""
 
-    def __init__(self, chat: Any, options: Options) -> None:
-        self.chat = chat
+    def __init__(self, vlm: VLM, options: Options, *, pictures: Sequence[str] = ()) -> None:
+        self.vlm = vlm
         self.options = options
+        self.turns: list[Message] = []
         self.messages: list[dict[str, Any]] = []
-        self.pending: list[str] = []
+        self.pending = list(pictures)
 
     def run(self, read: Callable[[], str]) -> None:
         """Read lines until the end of input or `/quit`."""
@@ -53,18 +58,20 @@ class Conversation:
     def say(self, text: str) -> None:
         """One turn: the answer is streamed to stdout as it is written."""
         pictures = self.options.open(self.pending)
-        image = None if not pictures else pictures[0] if len(pictures) == 1 else pictures
-        pieces = []
-        for piece in self.chat.stream(text, image=image):
-            pieces.append(piece)
+        question = Message("user", (*(ImagePart(picture) for picture in pictures), TextPart(text)))
+        stream = self.vlm.stream([*self.turns, question], **self.options.writing())
+        for piece in stream:
             if not self.options.as_json:
                 sys.stdout.write(piece)
                 sys.stdout.flush()
+        result = stream.result
         if not self.options.as_json:
             sys.stdout.write("\n")
+        warn(result)
+        self.turns += [question, Message("assistant", (TextPart(str(result)),))]
         images = [{"type": "image", "image": name} for name in self.pending]
         self.messages.append({"role": "user", "content": [*images, {"type": "text", "text": text}]})
-        self.messages.append({"role": "assistant", "content": "".join(pieces)})
+        self.messages.append({"role": "assistant", "content": str(result)})
         self.pending = []
 
     def command(self, name: str, argument: str = "") -> None:
@@ -74,8 +81,7 @@ class Conversation:
         elif name == "/save":
             self.save(argument)
         elif name == "/reset":
-            self.chat.reset()
-            self.messages, self.pending = [], []
+            self.turns, self.messages, self.pending = [], [], []
             note("forgotten")
         elif name == "/help":
             note(HELP)

@@ -28,13 +28,13 @@ class Options:
     model: Annotated[
         str | None,
         typer.Option(
-            help="Hub id, folder or URL of a model; the shipped one if not given.",
+            help="Folder of a checkpoint; the shipped one if not given.",
             rich_help_panel=MODEL,
             show_default=False,
         ),
     ] = None
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = None
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.", rich_help_panel=MODEL)] = None
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = None
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)] = None
     max_image_pixels: Annotated[
         int | None, typer.Option(help="Refuse pictures with more pixels (89 million).", min=1, rich_help_panel=MODEL)
     ] = None
@@ -55,9 +55,6 @@ class Options:
         list[str] | None, typer.Option(help="End the answer before this text; repeatable.", rich_help_panel=WRITING)
     ] = None
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.", rich_help_panel=WRITING)] = None
-    language: Annotated[
-        str | None, typer.Option(help="Language of the answer: en, pl, vi, ru.", rich_help_panel=WRITING)
-    ] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT)] = (
         False
     )
@@ -98,7 +95,7 @@ class Options:
 
     def writing(self) -> dict[str, Any]:
         """How to write, as keyword arguments of a skill: only what was given."""
-        names = ("max_tokens", "temperature", "top_p", "stop", "seed", "language")
+        names = ("max_tokens", "temperature", "top_p", "stop", "seed")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

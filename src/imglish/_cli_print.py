@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,25 @@ def line(text: str) -> None:
     print(text)  # noqa: T201
 
 
-def show(result: Any, options: Options) -> int:
-    """Print a result the way the options ask for; the exit status: 1 where the answer could not be parsed."""
+def flush() -> bool:
+    """Write out what stdout still holds; False where its reader went away, as `head` does."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the interpreter's own flush succeeds
+        return False
+    return True
+
+
+def warn(result: Any) -> None:
+    """Say what is wrong or doubtful with a result."""
     for problem in result.problems:
         note(problem.message, kind="warning")
+
+
+def show(result: Any, options: Options) -> int:
+    """Print a result the way the options ask for; the exit status: 1 where the answer could not be parsed."""
+    warn(result)
     if options.out is not None:
         result.draw().save(options.out)
         note(f"wrote {options.out}")

@@ -12,7 +12,7 @@ import typer
 import imglish
 from imglish import _cli_input as given
 from imglish._cli_options import Options, with_options
-from imglish._cli_print import document, line, note, show
+from imglish._cli_print import document, flush, line, note, show
 from imglish.core.errors import ImglishError
 
 app = typer.Typer(
@@ -30,6 +30,9 @@ app = typer.Typer(
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help="A picture: path, or - for standard input.")]
 Images = Annotated[list[str] | None, typer.Option("--image", help="A picture; repeatable.")]
 Prompt = Annotated[str | None, typer.Option("--prompt", help="The question, instead of as the last argument.")]
+
+
+Language = Annotated[str, typer.Option(help="Of the answer: en, pl, vi, ru.")]
 
 
 @app.callback()
@@ -77,7 +80,8 @@ def ask(
 def caption(
     image: Image,
     detail: Annotated[str, typer.Option(help="brief, normal or full.")] = "normal",
-    tone: Annotated[str, typer.Option(help="factual, positive or negative.")] = "factual",
+    prompt: Annotated[str, typer.Option(help="An instruction in your own words.")] = "",
+    language: Language = "en",
     *,
     options: Options,
 ) -> None:
@@ -86,9 +90,11 @@ def caption(
     \b
     imglish caption cat.png
     imglish caption cat.png --detail full --language pl
+    imglish caption receipt.png --prompt "Describe the receipt. Be positive."
     """
     (picture,) = options.open([image])
-    raise typer.Exit(show(options.load().caption(picture, detail=detail, tone=tone, **options.writing()), options))
+    result = options.load().caption(picture, prompt, detail=detail, language=language, **options.writing())
+    raise typer.Exit(show(result, options))
 
 
 @app.command()
@@ -96,6 +102,7 @@ def caption(
 def detect(
     image: Image,
     labels: Annotated[list[str] | None, typer.Argument(metavar="[LABEL]...", help="What to look for.")] = None,
+    language: Language = "en",
     *,
     options: Options,
 ) -> None:
@@ -106,7 +113,8 @@ def detect(
     imglish detect street.png car "traffic light" --out boxes.png
     """
     (picture,) = options.open([image])
-    raise typer.Exit(show(options.load().detect(picture, labels or (), **options.writing()), options))
+    result = options.load().detect(picture, labels or (), language=language, **options.writing())
+    raise typer.Exit(show(result, options))
 
 
 @app.command()
@@ -162,6 +170,7 @@ def read(image: Image, *, options: Options) -> None:
 def identify(
     image: Image,
     box: Annotated[str, typer.Option(metavar="X1,Y1,X2,Y2", help="The region, in pixels of the picture.")],
+    language: Language = "en",
     *,
     options: Options,
 ) -> None:
@@ -172,7 +181,8 @@ def identify(
     """
     region = given.box(box)
     (picture,) = options.open([image])
-    raise typer.Exit(show(options.load().identify(picture, region, **options.writing()), options))
+    result = options.load().identify(picture, region, language=language, **options.writing())
+    raise typer.Exit(show(result, options))
 
 
 @app.command()
@@ -250,9 +260,7 @@ def chat(
     from imglish._cli_chat import Conversation, reader
 
     options.open(image or [])
-    conversation = Conversation(options.load().chat(), options)
-    conversation.pending = list(image or [])
-    conversation.run(reader())
+    Conversation(options.load(), options, pictures=image or ()).run(reader())
 
 
 @app.command()
@@ -321,15 +329,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 2 for bad usage or input, 1 for failure."""
     try:
         app(args=None if arguments is None else list(arguments), prog_name="imglish")
+        status = 0
     except ImglishError as error:
         note(str(error), kind="error")
-        return error.exit_status
-    except BrokenPipeError:  # the reader of our stdout went away, as `head` does
-        sys.stderr.close()
-        return 1
+        status = error.exit_status
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+        status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        note(f"cannot use '{error.filename}': {error.strerror}", kind="error")
+        status = 2
+    return status if flush() else 1
 
 
 if __name__ == "__main__":
