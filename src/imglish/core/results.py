@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 import numpy as np
 from PIL import Image
 
-from imglish.core import _export, geometry
+from imglish.core import _export, _fields, geometry
 from imglish.core.errors import InputError
 from imglish.core.types import Box, Polygon, Size
 
@@ -103,14 +103,14 @@ class Result:
         if type(other) is not type(self):
             return NotImplemented
         names = [f.name for f in dataclasses.fields(self) if f.name != "picture"]
-        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+        return all(_fields.same(getattr(self, name), getattr(other, name)) for name in names)
 
     __hash__ = None  # type: ignore[assignment]
 
     def to_json(self) -> dict[str, Any]:
         """Plain dicts, lists, numbers and strings; "type" names the result."""
         names = [f.name for f in dataclasses.fields(self) if f.name != "picture"]
-        return {"type": self.type, **{name: _plain(getattr(self, name)) for name in names}}
+        return {"type": self.type, **{name: _fields.plain(getattr(self, name)) for name in names}}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
@@ -178,7 +178,7 @@ class Regions(Result):
         if isinstance(index, (int, np.integer)):
             return self.instances[index]
         chosen = range(len(self))[index] if isinstance(index, slice) else [int(i) for i in index]
-        return dataclasses.replace(self, **{name: _take(getattr(self, name), chosen) for name in self._per_item})
+        return dataclasses.replace(self, **{name: _fields.take(getattr(self, name), chosen) for name in self._per_item})
 
     _per_item: ClassVar[tuple[str, ...]]
 
@@ -200,10 +200,10 @@ class Boxes(Regions):
     image: int = 0
 
     def __post_init__(self) -> None:
-        xyxy = _numbers(self.xyxy, "xyxy", (4,))
-        labels = _labels(self.labels, len(xyxy))
-        confidence = _confidence(self.confidence, len(xyxy))
-        self._keep(xyxy=xyxy, labels=labels, confidence=confidence, size=_size(self.size))
+        xyxy = _fields.numbers(self.xyxy, "xyxy", (4,))
+        labels = _fields.as_labels(self.labels, len(xyxy))
+        confidence = _fields.as_confidence(self.confidence, len(xyxy))
+        self._keep(xyxy=xyxy, labels=labels, confidence=confidence, size=_fields.as_size(self.size))
 
     def __len__(self) -> int:
         return len(self.xyxy)
@@ -227,10 +227,10 @@ class Masks(Regions):
     image: int = 0
 
     def __post_init__(self) -> None:
-        polygons = tuple(tuple(_polygon(polygon) for polygon in pieces) for pieces in self.polygons)
-        labels = _labels(self.labels, len(polygons))
-        confidence = _confidence(self.confidence, len(polygons))
-        self._keep(polygons=polygons, labels=labels, confidence=confidence, size=_size(self.size))
+        polygons = tuple(tuple(_fields.as_polygon(polygon) for polygon in pieces) for pieces in self.polygons)
+        labels = _fields.as_labels(self.labels, len(polygons))
+        confidence = _fields.as_confidence(self.confidence, len(polygons))
+        self._keep(polygons=polygons, labels=labels, confidence=confidence, size=_fields.as_size(self.size))
 
     @classmethod
     def from_bitmaps(cls, bitmaps: Sequence[geometry.Bitmap], *, tolerance: float = 0.0, **rest: Any) -> Self:
@@ -274,12 +274,12 @@ class TextRegions(Regions):
     image: int = 0
 
     def __post_init__(self) -> None:
-        texts = _strings(self.texts, "texts")
-        quads = _numbers(self.quads, "quads", (4, 2))
+        texts = _fields.as_strings(self.texts, "texts")
+        quads = _fields.numbers(self.quads, "quads", (4, 2))
         if len(quads) != len(texts):
             raise InputError(f"there are {len(texts)} texts and {len(quads)} quads; each text has one quad")
-        confidence = _confidence(self.confidence, len(texts))
-        self._keep(texts=texts, quads=quads, confidence=confidence, size=_size(self.size))
+        confidence = _fields.as_confidence(self.confidence, len(texts))
+        self._keep(texts=texts, quads=quads, confidence=confidence, size=_fields.as_size(self.size))
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -300,7 +300,7 @@ class TextRegions(Regions):
     @property
     def instances(self) -> tuple[Instance, ...]:
         """String (as label), box, confidence and quad (as polygon) of each."""
-        pieces = tuple((_polygon(quad),) for quad in self.quads)
+        pieces = tuple((_fields.as_polygon(quad),) for quad in self.quads)
         return _instances(self.texts, self.xyxy, self.confidence, pieces)
 
 
@@ -314,7 +314,7 @@ class Record(Result):
     confidence: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "data", _plain(dict(self.data)))
+        object.__setattr__(self, "data", _fields.plain(dict(self.data)))
 
     def __getitem__(self, name: str) -> Any:
         return self.data[name]
@@ -364,70 +364,6 @@ def _receipt(value: Mapping[str, Any]) -> Receipt:
         fields: dict[str, Any] = {name: tuple(item) if name in tuples else item for name, item in image.items()}
         images.append(ImageReceipt(**fields))
     return Receipt(**{**value, "images": tuple(images)})
-
-
-def _same(a: Any, b: Any) -> bool:
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and np.array_equal(a, b)
-    return bool(a == b)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (np.ndarray, np.generic)):
-        return value.tolist()
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _take(values: Any, chosen: Sequence[int]) -> Any:
-    if isinstance(values, np.ndarray):
-        return values[np.array(chosen, dtype=np.int64)]
-    return None if values is None else tuple(values[i] for i in chosen)
-
-
-def _numbers(values: Any, name: str, shape: tuple[int, ...]) -> geometry.Floats:
-    array = np.array(values, dtype=np.float64)
-    if array.size == 0:
-        array = array.reshape(0, *shape)
-    if array.shape[1:] != shape or not np.isfinite(array).all():
-        expected = ", ".join(map(str, shape))
-        raise InputError(f"{name} has shape {array.shape}; finite numbers of shape (n, {expected}) are allowed")
-    array.flags.writeable = False
-    return array
-
-
-def _confidence(values: Any, count: int) -> geometry.Floats | None:
-    if values is None:
-        return None
-    array = _numbers(values, "confidence", ())
-    if len(array) != count:
-        raise InputError(f"there are {count} items and {len(array)} confidences")
-    return array
-
-
-def _strings(values: Any, name: str) -> tuple[str, ...]:
-    if isinstance(values, str):
-        raise InputError(f"{name} is the string {values!r}; a sequence of strings is allowed")
-    return tuple(str(value) for value in values)
-
-
-def _labels(values: Any, count: int) -> tuple[str, ...]:
-    labels = _strings(values, "labels") or ("",) * count
-    if len(labels) != count:
-        raise InputError(f"there are {count} items and {len(labels)} labels")
-    return labels
-
-
-def _size(values: Any) -> Size:
-    width, height = values
-    return int(width), int(height)
-
-
-def _polygon(points: Any) -> Polygon:
-    return tuple((float(x), float(y)) for x, y in points)
 
 
 def _instances(
