@@ -16,7 +16,7 @@ PIP := $(PY) -m pip install --quiet
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.base
-	$(PY) examples/demo.py
+	$(PY) recipes/demo.py
 
 test: $(VENV)/.dev
 	$(PY) -m pytest

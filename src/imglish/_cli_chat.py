@@ -25,7 +25,7 @@ HELP = """\
 
 
 class Conversation:
-    """One chat. `turns` is what the model gets, pictures opened; `messages` is the same to be saved, pictures as paths."""
+    """One chat. `turns` is what the model gets, pictures opened; `messages` is what /save writes, pictures as paths."""
 
     def __init__(self, vlm: VLM, options: Options, *, pictures: Sequence[str] = ()) -> None:
         self.vlm = vlm

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def note(text: str, *, kind: str = "") -> None:
     """One line for the person, on stderr: never data."""
-    Console(stderr=True, highlight=False).print(f"{kind}: {text}" if kind else text, markup=False, style="dim")
+    Console(stderr=True, highlight=False).print(
+        f"{kind}: {text}" if kind else text, markup=False, soft_wrap=True, style="" if kind else "dim"
+    )
 
 
 def document(value: Any) -> None:
