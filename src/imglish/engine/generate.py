@@ -31,9 +31,8 @@ class Options:
     """Requests that are decoded together; no answer depends on it."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        object.__setattr__(self, "stop", tuple(self.stop))
+        stop: Any = self.stop
+        object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
         for name, least, most in (("max_tokens", 1, 1 << 20), ("batch", 1, 1 << 16)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
@@ -61,20 +60,23 @@ class Decoded:
         return not self.ended
 
 
-def decode(loaded: Loaded, tensors: dict[str, Any], options: Options) -> list[Decoded]:
-    """Answers to a left-padded batch."""
+def decode(loaded: Loaded, tensors: dict[str, Any], options: Options, banned: Sequence[str] = ()) -> list[Decoded]:
+    """Answers to a left-padded batch; `banned` tokens are never written."""
     rows = [Decoded() for _ in range(len(tensors["input_ids"]))]
-    for _ in steps(loaded, tensors, options, rows):
+    for _ in steps(loaded, tensors, options, rows, banned=banned):
         pass
     return rows
 
 
 @torch.inference_mode()
-def steps(loaded: Loaded, tensors: dict[str, Any], options: Options, rows: list[Decoded]) -> Iterator[None]:
+def steps(
+    loaded: Loaded, tensors: dict[str, Any], options: Options, rows: list[Decoded], *, banned: Sequence[str] = ()
+) -> Iterator[None]:
     """Fills `rows` and yields after each token, so that whoever watches can stream. Rows that ended leave the batch."""
     model, tokenizer = loaded.model, loaded.tokenizer
     ends = {tokenizer.convert_tokens_to_ids(token) for token in loaded.family.stop}
-    suppressed = getattr(model.generation_config, "suppress_tokens", None) or []
+    suppressed = list(getattr(model.generation_config, "suppress_tokens", None) or [])
+    suppressed += tokenizer.convert_tokens_to_ids(list(banned))
     generator = _generator(model.device, options)
     alive = list(range(len(rows)))
     mask = tensors["attention_mask"]
@@ -98,8 +100,8 @@ def steps(loaded: Loaded, tensors: dict[str, Any], options: Options, rows: list[
             chosen, mask, alive = chosen[kept], mask[kept], [alive[place] for place in stay]
         mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
         output = model(input_ids=chosen[:, None], attention_mask=mask, past_key_values=cache, use_cache=True)
-    for row in rows:
-        row.text = row.text or detokenize(tokenizer, row.ids)
+    for answer in rows:
+        answer.text = answer.text or detokenize(tokenizer, answer.ids)
 
 
 def _append(row: Decoded, token: int, logprob: float, *, ends: set[int], tokenizer: Any, stop: Sequence[str]) -> bool:
@@ -121,7 +123,9 @@ def _append(row: Decoded, token: int, logprob: float, *, ends: set[int], tokeniz
     return False
 
 
-def _choose(logits: torch.Tensor, options: Options, generator: torch.Generator | None) -> tuple[torch.Tensor, torch.Tensor]:
+def _choose(
+    logits: torch.Tensor, options: Options, generator: torch.Generator | None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(tokens, their log-probabilities under the model itself: temperature and top_p do not change them)."""
     logprobs = logits.log_softmax(-1)
     if options.temperature == 0:
@@ -148,11 +152,13 @@ def detokenize(tokenizer: Any, ids: Sequence[int]) -> str:
     return text
 
 
-def pieces(loaded: Loaded, tensors: dict[str, Any], options: Options, row: Decoded) -> Iterator[str]:
+def pieces(
+    loaded: Loaded, tensors: dict[str, Any], options: Options, row: Decoded, *, banned: Sequence[str] = ()
+) -> Iterator[str]:
     """The answer to a batch of one, piece by piece; what may still become a stop string or a letter is held back."""
     given = ""
     longest = max((len(word) for word in options.stop), default=1) - 1
-    for _ in steps(loaded, tensors, options, [row]):
+    for _ in steps(loaded, tensors, options, [row], banned=banned):
         text = row.text if row.ended and row.text else detokenize(loaded.tokenizer, row.ids)
         ready = text if row.ended else text[: len(text) - longest] if longest else text
         while ready.endswith("\ufffd") and not row.ended:

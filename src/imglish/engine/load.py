@@ -48,21 +48,19 @@ def shipped_folder() -> Path:
 
 
 def family_of(folder: Path) -> Family:
-    """The family that a folder's config.json names by its model_type, or by `imglish_family` where that is not enough."""
+    """The family that a folder's config.json names: by `imglish_family` where it has one, else by model_type."""
     config = _config(folder)
     kind = str(config.get("imglish_family") or config.get("model_type") or "")
     if not kind:
         raise CheckpointError(f"{folder / 'config.json'} names no model_type", hint=_kinds_hint())
     if kind in FAMILIES:
-        family: Family = FAMILIES.get(kind)()
-        return family
+        return FAMILIES.get(kind)()
     known: dict[str, str] = {}
     for name in FAMILIES.names():
         known[FAMILIES.get(name).model_type] = name
     if kind not in known:
         raise UnknownName("family for the model_type", kind, known)
-    family = FAMILIES.get(known[kind])()
-    return family
+    return FAMILIES.get(known[kind])()
 
 
 def families_with(skill: str) -> list[str]:

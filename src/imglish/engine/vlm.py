@@ -14,7 +14,6 @@ from imglish.core.images import open_image
 from imglish.core.results import TRUNCATED, Boxes, Masks, Problem, Receipt, Record, Result, Text, TextRegions
 from imglish.core.types import (
     SKILLS,
-    Box,
     ImagePart,
     ImageSource,
     Message,
@@ -27,6 +26,7 @@ from imglish.engine import generate
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
+from imglish.engine.wording import caption_instruction
 from imglish.families._base import Loaded, count_images, request_images
 
 MOST_IMAGES = 96  # pictures encoded in one batch: bounds the memory that a batch takes
@@ -42,7 +42,10 @@ def load(
 
 
 class VLM:
-    """A loaded vision-language model. Every skill takes the options of `Options` by keyword: `max_tokens=50`."""
+    """A loaded vision-language model.
+
+    Every skill takes the options of `Options` by keyword (`max_tokens=50`), and `language`, that of the answer.
+    """
 
     def __init__(self, loaded: Loaded, **options: Any) -> None:
         self.loaded = loaded
@@ -61,19 +64,17 @@ class VLM:
         return cast(Text, self._one(_request("ask", image, question), options))
 
     def caption(
-        self, image: Pictures, text: str = "", *, detail: str = "normal", language: str = "en", **options: Any
+        self, image: Pictures, text: str = "", *, detail: str = "normal", tone: str = "factual", **options: Any
     ) -> Text:
-        """A description: brief, normal or full; `text` is an instruction in your own words."""
-        if detail not in ("brief", "normal", "full"):
-            raise InputError(f"detail is {detail!r}; allowed are brief, normal and full")
-        return cast(Text, self._one(_request("caption", image, text, detail=detail, language=language), options))
+        """A description: brief, normal or full; factual, positive or negative; `text` is an instruction of your own."""
+        language = options.get("language") or "en"
+        text = caption_instruction(text, detail=detail, tone=tone, language=language)
+        return cast(Text, self._one(_request("caption", image, text, detail=detail), options))
 
-    def detect(
-        self, image: ImageSource, labels: str | Iterable[str] = (), *, language: str = "en", **options: Any
-    ) -> Boxes:
+    def detect(self, image: ImageSource, labels: str | Iterable[str] = (), **options: Any) -> Boxes:
         """Boxes of all things with these labels, or of everything."""
         labels = (labels,) if isinstance(labels, str) else tuple(labels)
-        return cast(Boxes, self._one(_request("detect", image, "", labels=labels, language=language), options))
+        return cast(Boxes, self._one(_request("detect", image, "", labels=labels), options))
 
     def ground(self, image: ImageSource, phrase: str, **options: Any) -> Boxes:
         """Boxes of what a phrase means: "the red cup on the left"."""
@@ -87,13 +88,12 @@ class VLM:
         """The lines of text in an image, and where they are."""
         return cast(TextRegions, self._one(_request("read", image, ""), options))
 
-    def identify(self, image: ImageSource, box: Sequence[float], *, language: str = "en", **options: Any) -> Text:
+    def identify(self, image: ImageSource, box: Sequence[float], **options: Any) -> Text:
         """What is in a box, given as x1, y1, x2, y2 in pixels of the image."""
         numbers = tuple(float(value) for value in box)
         if len(numbers) != 4 or not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
             raise InputError(f"the box is {list(box)}; a box is x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
-        region = cast(Box, numbers)
-        return cast(Text, self._one(_request("identify", image, "", region=region, language=language), options))
+        return cast(Text, self._one(_request("identify", image, "", region=numbers), options))
 
     def count(self, image: ImageSource, thing: str, **options: Any) -> Text:
         """How many of a thing there are, as digits."""
@@ -139,14 +139,16 @@ class VLM:
             )
         family.check(request)
 
-    def _one(self, request: Request, options: Mapping[str, Any]) -> Result:
-        return self.run([request], **options)[0]
+    def _one(self, request: Request, options: dict[str, Any]) -> Result:
+        language = options.pop("language", None) or request.language
+        return self.run([dataclasses.replace(request, language=language)], **options)[0]
 
     def _batch(self, requests: Sequence[Request], options: Options) -> list[Result]:
         opened = [open_request(request) for request in requests]
         tensors, receipts = self.loaded.family.inputs(self.loaded, opened)
         tensors, warnings = self.loaded.family.look(self.loaded, tensors, opened)
-        rows = generate.decode(self.loaded, tensors, options)
+        banned = self.loaded.family.banned(requests[0])  # a batch is of one skill
+        rows = generate.decode(self.loaded, tensors, options, banned)
         whole = zip(opened, receipts, warnings, rows, strict=True)
         return [finish(self.loaded, request, receipt, row, problems) for request, receipt, problems, row in whole]
 
@@ -177,7 +179,7 @@ class Stream:
         tensors, receipts = loaded.family.inputs(loaded, [opened])
         tensors, warnings = loaded.family.look(loaded, tensors, [opened])
         row = Decoded()
-        yield from generate.pieces(loaded, tensors, self._options, row)
+        yield from generate.pieces(loaded, tensors, self._options, row, banned=loaded.family.banned(opened))
         self._result = finish(loaded, opened, receipts[0], row, warnings[0])
 
 

@@ -31,6 +31,11 @@ class Plain:
 
 
 @dataclass(frozen=True)
+class Spelled(Plain):
+    """Plain text written one character a token, as what is read off a picture is: no word is longer than it looks."""
+
+
+@dataclass(frozen=True)
 class Picture:
     """The place of one image: an index into the request's images."""
 
@@ -51,7 +56,7 @@ class Encoded(NamedTuple):
     """A sample as token ids. Each image is ONE placeholder id in `prompt_ids`, however many tokens it will become.
 
     `prompt_ids[: 1 + len(images)]` does not depend on the question and the rest does not depend on the images, so
-    that many questions can share one image prefix. `answer_ids` ends with the end-of-answer token: only these carry loss.
+    that many questions can share one image prefix. `answer_ids` ends with the end token; only these carry loss.
     """
 
     prompt_ids: list[int]
@@ -89,6 +94,7 @@ class Family(ABC):
     image_token: ClassVar[str]
     max_images: ClassVar[int] = 1
     max_frames: ClassVar[int] = 0
+    languages: ClassVar[tuple[str, ...]] = ()  # of answers; none means that the family does not say
 
     @abstractmethod
     def tiny(self) -> Loaded:
@@ -109,8 +115,12 @@ class Family(ABC):
     def look(
         self, loaded: Loaded, tensors: dict[str, Any], requests: Sequence[Request]
     ) -> tuple[dict[str, Any], list[list[Problem]]]:
-        """Encodes the images of a batch, where the family can do that apart, and says what is doubtful about each row."""
+        """Encodes the images of a batch, where that can be done apart, and says what is doubtful about each row."""
         return tensors, [[] for _ in requests]
+
+    def banned(self, request: Request) -> tuple[str, ...]:
+        """Special tokens that an answer to this request never has."""
+        return ()
 
     @abstractmethod
     def answer(self, sample: Sample) -> list[Piece]:
@@ -134,6 +144,10 @@ class Family(ABC):
             raise SkillError(
                 f"the family {self.name!r} has no skill {request.skill!r}; it has {', '.join(sorted(self.skills))}"
             )
+        if self.languages and request.language not in self.languages:
+            raise SkillError(
+                f"no language {request.language!r}; the family {self.name!r} has {', '.join(self.languages)}"
+            )
         stills, frames = count_images(request)
         most = 1 if request.skill in self.single_image_skills else self.max_images
         if request.skill == "watch":
@@ -142,7 +156,9 @@ class Family(ABC):
         elif stills + frames == 0:
             raise SkillError(f"{request.skill} was given no image", hint=f"{request.skill} takes 1 to {most}")
         if stills > most:
-            raise SkillError(f"{request.skill} was given {stills} images; the family {self.name!r} takes at most {most}")
+            raise SkillError(
+                f"{request.skill} was given {stills} images; the family {self.name!r} takes at most {most}"
+            )
         if frames > self.max_frames:
             raise SkillError(
                 f"{request.skill} was given {frames} frames; the family {self.name!r} takes at most {self.max_frames}",
@@ -182,6 +198,8 @@ def encode_pieces(tokenizer: Any, pieces: Sequence[Piece], *, image_token: str) 
     for piece in pieces:
         if isinstance(piece, Control):
             ids.extend(backend.token_to_id(token) for token in _CONTROL.findall(piece.text))
+        elif isinstance(piece, Spelled):
+            ids.extend(token for letter in piece.text for token in plain_ids(backend, letter))
         elif isinstance(piece, Plain):
             ids.extend(plain_ids(backend, piece.text))
         elif isinstance(piece, Picture):

@@ -1,4 +1,4 @@
-"""The shipped family's model: built small, loaded whole, and asked how well it knows what it sees. torch is imported late."""
+"""The shipped family's model: built small, loaded whole, asked how well it knows what it sees. Imports torch late."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FAMILIARITY = "familiarity.safetensors"
 
 
 def train_tokenizer(texts: Iterable[str], *, size: int) -> Tokenizer:
-    """A byte-level BPE of at most `size` tokens, this family's special tokens first. Digits stay single; any text encodes."""
+    """A byte-level BPE of at most `size` tokens, the special ones first. Digits stay single; any text encodes."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -64,7 +64,9 @@ def tiny() -> tuple[Bridge, BridgeProcessor]:
     words = ["a red cat, a blue dog and the yellow star", "How many?", "brief normal full", "kot, mèo, кошка"]
     tokenizer = wrap_tokenizer(train_tokenizer(words, size=len(SPECIAL_TOKENS) + 300))
     config = BridgeConfig(
-        vision_config=SightConfig(image_size=FRAME, widths=(4, 8, 8, 16), blocks=(0, 0, 0), layers=1, heads=2, map_size=8),
+        vision_config=SightConfig(
+            image_size=FRAME, widths=(4, 8, 8, 16), blocks=(0, 0, 0), layers=1, heads=2, map_size=8
+        ),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
             hidden_size=32,

@@ -1,13 +1,15 @@
-"""What the shipped family wrote, as results. Never raises on model text: what cannot be read becomes a problem. No torch."""
+"""What the shipped family wrote, as results. Never raises on model text: what cannot be read becomes a problem."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from imglish.core.geometry import Floats
 from imglish.core.results import PARSE, RANGE, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import Request, Size
 from imglish.families import _fields
@@ -45,12 +47,12 @@ class Answer:
         span = [value for value in self.logprobs[start:stop] if math.isfinite(value)]
         return math.exp(sum(span) / len(span)) if span and self.tokens is not None else None
 
-    def confidences(self, spans: list[tuple[int, int]] | None, count: int) -> list[float] | None:
+    def confidences(self, spans: list[tuple[int, int]] | None, count: int) -> Floats | None:
         """One probability per item, or None where the tokens do not tell the same items as the text."""
         if spans is None or len(spans) != count:
             return None
         values = [self.probability(start, stop) for start, stop in spans]
-        return None if None in values else [value for value in values if value is not None]
+        return None if None in values else np.array(values, dtype=np.float64)
 
     def check_found(self, count: int) -> None:
         """A list of regions is either `<none>` or has at least one."""
@@ -97,7 +99,7 @@ def _boxes(request: Request, answer: Answer, size: Size) -> Boxes:
     return Boxes(
         xyxy=boxes[inside],
         labels=tuple(label for label, keep in zip(labels, inside, strict=True) if keep),
-        confidence=np.asarray(sure)[inside] if sure is not None else None,
+        confidence=sure[inside] if sure is not None else None,
         size=size,
         **answer.done(),
     )
@@ -120,9 +122,9 @@ def _decode_boxes(answer: Answer, values: list[tuple[int, ...]], size: Size) -> 
 
 
 def _masks(request: Request, answer: Answer, size: Size) -> Masks:
-    grammar = {"begin": "<poly>", "part": "<sep>", "bins": BINS}
-    found = outlines(answer.atoms, complain=answer.complain, **grammar)
-    again = outlines(answer.tokens, complain=_ignore, **grammar) if answer.tokens is not None else None
+    read = functools.partial(outlines, begin="<poly>", part="<sep>", bins=BINS)
+    found = read(answer.atoms, complain=answer.complain)
+    again = read(answer.tokens, complain=_ignore) if answer.tokens is not None else None
     sure = answer.confidences([(start, stop) for _, start, stop in again] if again is not None else None, len(found))
     polygons = tuple(
         tuple(

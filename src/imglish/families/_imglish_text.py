@@ -3,7 +3,7 @@
     <bos><image>...<user><detect>cat, dog<assistant>cat<loc_3><loc_9><loc_40><loc_51><eos>
 
 All images stand first, so that many questions can share one image prefix. A second turn is another
-`<user>...<assistant>...<eos>`. Where the language of the answer cannot be told from the words of the question, and is not
+`<user>...<assistant>...<eos>`. Where the words of the question do not tell the language of the answer, and it is not
 English, `<sep>` and its code end the question.
 """
 
@@ -26,6 +26,7 @@ from imglish.families._base import (
     Picture,
     Piece,
     Plain,
+    Spelled,
     encode_pieces,
     request_images,
 )
@@ -100,8 +101,13 @@ def answer_pieces(sample: Sample, sizes: Sequence[Size]) -> list[Piece]:
         return _lines(truth, size)
     if sample.skill == "extract":
         lines = _fields.write(sample.schema or truth.schema, truth.data)
-        return _interleave([[Plain(line)] for line in lines], Control("<sep>"))
-    return [Plain(sample.answer)]
+        return _interleave([_field(line) for line in lines], Control("<sep>"))
+    return [Spelled(sample.answer) if sample.topic == "read_line" else Plain(sample.answer)]
+
+
+def _field(line: str) -> list[Piece]:
+    title, separator, value = line.partition(": ")
+    return [Plain(title + separator), Spelled(value)]
 
 
 def _boxes(truth: Any, size: Size, *, labels: bool) -> list[Piece]:
@@ -146,7 +152,7 @@ def _lines(truth: Any, size: Size) -> list[Piece]:
     order = sorted(range(len(quads)), key=lambda i: (centres[i, 1], centres[i, 0]))
     pieces: list[Piece] = []
     for index in order:
-        pieces += [Plain(truth.texts[index]), Control(points_text(quads[index], size))]
+        pieces += [Spelled(truth.texts[index]), Control(points_text(quads[index], size))]
     return pieces
 
 
@@ -181,6 +187,15 @@ def _interleave(groups: Sequence[list[Piece]], separator: Piece) -> list[Piece]:
 def sample_sizes(sample: Sample) -> list[Size]:
     """Width and height of each image of a sample."""
     return [image.size if hasattr(image, "convert") else open_image(image).size for image in sample.images]
+
+
+def banned_tokens(skill: str) -> tuple[str, ...]:
+    """Special tokens that no answer of that skill has."""
+    places = {"detect", "ground", "segment", "read"}
+    allowed = {"<eos>", *(LOCATIONS if skill in places else ())}
+    allowed |= {"<none>"} if skill in places else set()
+    allowed |= {"<poly>", "<sep>"} if skill == "segment" else {"<sep>"} if skill == "extract" else set()
+    return tuple(token for token in SPECIAL_TOKENS if token not in allowed)
 
 
 def render_sample(sample: Sample) -> tuple[list[Piece], list[Piece]]:

@@ -66,7 +66,8 @@ def token_atoms(tokens: Sequence[str], marks: Collection[str]) -> list[Atom]:
 def labelled(found: Sequence[Atom], arity: int, *, bins: int, complain: Complain) -> list[Item]:
     """Items of the form `label <loc> x arity`; a label may stand before several regions. Marks are skipped."""
     items: list[Item] = []
-    label, last, values, start = "", "", [], 0
+    values: list[int] = []
+    label, last, start = "", "", 0
     for index, atom in enumerate(found):
         if atom.kind != "loc":
             if values:

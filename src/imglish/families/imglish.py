@@ -24,6 +24,7 @@ from imglish.families._imglish_text import (
     SKILLS,
     SPECIAL_TOKENS,
     answer_pieces,
+    banned_tokens,
     encode_sample,
     prompt_pieces,
     render_sample,
@@ -48,6 +49,7 @@ class Family(BaseFamily):
     image_token = "<image>"
     max_images = 8
     max_frames = 24
+    languages = ("en", "pl", "vi", "ru")
 
     def tiny(self) -> Loaded:
         model, processor = _imglish_model.tiny()
@@ -83,6 +85,9 @@ class Family(BaseFamily):
     ) -> tuple[dict[str, Any], list[list[Problem]]]:
         counts = [len(request_images(request)[0]) for request in requests]
         return _imglish_model.look(loaded, tensors, counts)
+
+    def banned(self, request: Request) -> tuple[str, ...]:
+        return banned_tokens(request.skill)
 
     def answer(self, sample: Sample) -> list[Piece]:
         return answer_pieces(sample, sample_sizes(sample))
