@@ -41,7 +41,7 @@ $(PY):
 		$(PYTHON) -m pip --python $(PY) install --quiet pip; }
 
 $(VENV)/.base: pyproject.toml constraints.txt | $(PY)
-	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch==2.13.0
+	$(PIP) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch==2.13.0
 	$(PIP) -c constraints.txt -e .
 	@touch $@
 

@@ -101,7 +101,7 @@ def caption(
 @with_options
 def detect(
     image: Image,
-    labels: Annotated[list[str] | None, typer.Argument(metavar="[LABEL]...", help="What to look for.")] = None,
+    labels: Annotated[list[str] | None, typer.Argument(metavar="LABEL", help="What to look for.")] = None,
     language: Language = "en",
     *,
     options: Options,
@@ -247,7 +247,7 @@ def watch(
 @app.command()
 @with_options
 def chat(
-    image: Annotated[list[str] | None, typer.Argument(metavar="[IMAGE]...", help="Pictures to begin with.")] = None,
+    image: Annotated[list[str] | None, typer.Argument(metavar="IMAGE", help="Pictures to begin with.")] = None,
     *,
     options: Options,
 ) -> None:
