@@ -6,6 +6,8 @@ from imglish.world._changes import WAYS, Wordings, start
 from imglish.world._scene import Language, Wording
 from imglish.world._words import article, gender, phrase
 
+NOBODY: dict[Language, str] = {"en": "nothing", "pl": "nic", "vi": "không có gì", "ru": "ничего"}
+
 ASKED: dict[str, dict[Language, Wordings]] = {
     "way": {
         "en": (

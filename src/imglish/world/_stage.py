@@ -21,6 +21,7 @@ DIRECTIONS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 TRIES = 36
 PLAIN = tuple(name for name in THINGS if name not in ("scissors", "scales"))  # what English counts one by one
 Frame = tuple[int, int, int, int]
+Scale = Literal["small", "medium", "large"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +31,11 @@ class Actor:
     name: str
     colour: str
     shade: Rgb
-    size: Literal["small", "medium", "large"]
+    size: Scale
     rotation: float
     stamp: Stamp
     at: tuple[int, int]
+    key: int = 0  # tells it from the others, in whatever picture
 
     @property
     def frame(self) -> Frame:
@@ -48,6 +50,15 @@ class Actor:
     def painted(self, rng: Random, colour: str) -> Actor:
         """The same thing in another colour."""
         return replace(self, colour=colour, shade=jitter(rng, RGB[colour]))
+
+
+def several(rng: Random, count: int, colours: Sequence[str], *, alike: int = 1) -> list[tuple[str, str]]:
+    """Names and colours for a cast, no pair twice: `alike` things share a name, the others have names of their own."""
+    names = rng.sample(PLAIN, count - alike + 1)
+    shared = rng.sample(list(colours), min(alike, len(colours)))
+    wanted = [(names[0], colour) for colour in shared] + [(name, rng.choice(colours)) for name in names[1:]]
+    rng.shuffle(wanted)
+    return wanted
 
 
 def apart(a: Frame, b: Frame, gap: int) -> bool:
@@ -70,7 +81,7 @@ def cast(
     size: Size,
     wanted: Sequence[tuple[str, str]],
     *,
-    kinds: Sequence[Literal["small", "medium", "large"]] = ("small", "medium", "medium", "large"),
+    kinds: Sequence[Scale] = ("small", "medium", "medium", "large"),
     gap: int = 3,
 ) -> list[Actor]:
     """A place for every (name, colour), none touching another; what finds no place, even small, is left out."""
@@ -85,7 +96,8 @@ def cast(
             if min(room) < 0:
                 continue
             shade = jitter(rng, RGB[colour])
-            actor = Actor(name, colour, shade, kind, turn, mark, (rng.randint(0, room[0]), rng.randint(0, room[1])))
+            at = rng.randint(0, room[0]), rng.randint(0, room[1])
+            actor = Actor(name, colour, shade, kind, turn, mark, at, len(actors))
             if all(apart(actor.frame, other.frame, gap) for other in actors):
                 actors.append(actor)
                 break
@@ -121,5 +133,5 @@ def _seen(actor: Actor, bitmap: geometry.Bitmap, image: int) -> Thing | None:
     width, height = bitmap.shape[1], bitmap.shape[0]
     polygon = tuple((min(max(px + x, 0.0), width), min(max(py + y, 0.0), height)) for px, py in contour)
     box = float(x + columns[0]), float(y + rows[0]), float(x + columns[-1] + 1), float(y + rows[-1] + 1)
-    share = left / actor.stamp.area
-    return Thing(actor.name, actor.colour, box, polygon, bitmap, actor.size, actor.rotation, share, image)
+    share, known = left / actor.stamp.area, {"actor": actor.key}
+    return Thing(actor.name, actor.colour, box, polygon, bitmap, actor.size, actor.rotation, share, image, known)
