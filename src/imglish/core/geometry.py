@@ -6,6 +6,8 @@ x2 - x1. A pixel belongs to a polygon when its centre lies inside. Pure numpy.
 
 from __future__ import annotations
 
+import heapq
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from imglish.core.types import Box, Point, Polygon, Size
 
 Floats = NDArray[np.float64]
 Bitmap = NDArray[np.bool_]
+_LONG = 100  # points from which numpy is quicker than a loop
 
 
 def as_boxes(boxes: ArrayLike) -> Floats:
@@ -128,24 +131,24 @@ def _fill(bitmap: Bitmap, points: Floats) -> None:
     height, width = bitmap.shape
     if len(points) < 3 or not np.isfinite(points).all():
         return
-    first = int(np.clip(np.ceil(points[:, 1].min() - 0.5), 0, height))
-    last = int(np.clip(np.ceil(points[:, 1].max() - 0.5), 0, height))
-    left = int(np.clip(np.floor(points[:, 0].min()), 0, width))
-    right = int(np.clip(np.ceil(points[:, 0].max()), 0, width))
+    (west, north), (east, south) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
+    first, last = min(max(math.ceil(north - 0.5), 0), height), min(max(math.ceil(south - 0.5), 0), height)
+    left, right = min(max(math.floor(west), 0), width), min(max(math.ceil(east), 0), width)
     if first >= last or left >= right:
         return
-    after = np.roll(points, -1, axis=0)
-    top, low = np.minimum(points[:, 1], after[:, 1]), np.maximum(points[:, 1], after[:, 1])
-    begin = np.clip(np.ceil(top - 0.5), first, last).astype(np.int64)
-    count = np.clip(np.ceil(low - 0.5), first, last).astype(np.int64) - begin
-    edge = np.repeat(np.arange(len(points)), count)
-    row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + begin[edge]
-    along = (row + 0.5 - points[edge, 1]) / (after[edge, 1] - points[edge, 1])
-    x = points[edge, 0] + along * (after[edge, 0] - points[edge, 0])
-    column = np.clip(np.ceil(x - 0.5), left, right).astype(np.int64) - left
+    x, y = points[:, 0], points[:, 1]
+    order = np.arange(-1, len(points) - 1)
+    x0, y0 = x[order], y[order]
+    row0, row1 = np.minimum(np.maximum(np.ceil([y0 - 0.5, y - 0.5]), first), last).astype(np.int64)
+    begin, count = np.minimum(row0, row1), np.abs(row1 - row0)
+    edge = np.repeat(order + 1, count)
+    row = np.arange(len(edge)) - (np.cumsum(count) - count - begin)[edge]
+    level = np.where(count > 0, y - y0, 1.0)
+    crossing = x0[edge] + (row + 0.5 - y0[edge]) * ((x - x0) / level)[edge]
+    column = np.minimum(np.maximum(np.ceil(crossing - 0.5), left), right).astype(np.int64) - left
     span = right - left + 1
     toggles = np.bincount((row - first) * span + column, minlength=(last - first) * span)
-    inside = np.cumsum(toggles.reshape(-1, span), axis=1)[:, :-1] & 1
+    inside = np.add.accumulate(toggles.reshape(-1, span), axis=1)[:, :-1] & 1
     bitmap[first:last, left:right] |= inside.astype(bool)
 
 
@@ -163,10 +166,7 @@ def bitmap_to_polygons(bitmap: Bitmap, tolerance: float = 0.0, *, min_area: floa
     top, bottom, left, right = found
     padded = np.zeros((bottom - top + 2, right - left + 2), dtype=bool)
     padded[1:-1, 1:-1] = full[top:bottom, left:right]
-    contours = []
-    for xs, ys in _trace(padded):
-        contour = [(float(x + left), float(y + top)) for x, y in zip(xs, ys, strict=True)]
-        contours.append((polygon_area(contour), contour))
+    contours = [(polygon_area(contour), contour) for contour in _trace(padded, left, top)]
     contours.sort(key=lambda pair: -pair[0])
     kept = [contour for size, contour in contours if size >= min_area]
     if tolerance > 0:
@@ -183,42 +183,46 @@ def _extent(bitmap: Bitmap) -> tuple[int, int, int, int] | None:
     return top, bottom, int(columns[0]), int(columns[-1]) + 1
 
 
-def _trace(padded: Bitmap) -> list[tuple[list[int], list[int]]]:
-    """Corner points of the outer contours of a bitmap with an empty margin of one pixel.
+def _trace(padded: Bitmap, left: int, top: int) -> list[list[Point]]:
+    """Corner points of the outer contours of a bitmap with an empty margin of one pixel; `left`, `top` lie inside it.
 
     A contour turns where one or three of the four pixels around a grid point are set, and twice where the two set ones
     are diagonal. Along each grid row the turns, in order, are the two ends of horizontal edges; along each column, of
     vertical ones. Following the two in turn walks around the contour.
     """
     nw, ne, sw, se = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    crossing = (nw == se) & (ne == sw) & (nw != ne)
-    ys, xs = np.nonzero(nw ^ ne ^ sw ^ se | crossing)
-    twice = crossing[ys, xs]
-    second = np.zeros(len(ys) + int(twice.sum()), dtype=np.int64)
-    if len(second) > len(ys):
-        index = np.repeat(np.arange(len(ys)), 1 + twice)
-        ys, xs = ys[index], xs[index]
+    west, east = nw ^ sw, ne ^ se
+    crossing = west & east & (nw ^ ne)
+    turns = np.flatnonzero((west ^ east) | crossing)
+    columns = padded.shape[1] - 1
+    ys, xs = np.divmod(turns, columns)
+    key = xs * padded.shape[0] + ys
+    if (twice := crossing.reshape(-1)[turns]).any():
+        index = np.repeat(np.arange(len(turns)), 1 + twice)
+        second = np.zeros(len(index), dtype=bool)
         second[1:] = index[1:] == index[:-1]
-        second ^= crossing[ys, xs] & nw[ys, xs]  # joins diagonal pixels of either direction
-    order = np.argsort((xs * padded.shape[0] + ys) * 2 + second)
-    partner = np.empty(len(order), dtype=np.int64)
+        falling = (crossing & nw).reshape(-1)[turns][index]  # joins diagonal pixels of either direction
+        ys, xs, turns, key = ys[index], xs[index], turns[index], key[index] * 2 + (second ^ falling)
+    order = key.argsort()
+    partner = np.empty_like(order)
     partner[order[0::2]], partner[order[1::2]] = order[1::2], order[0::2]
-    outer = se[ys, xs].tolist()
-    down, columns, rows = partner.tolist(), xs.tolist(), ys.tolist()
+    outer, down = se[ys, xs].tolist(), partner.tolist()
+    corners = list(zip((xs + float(left)).tolist(), (ys + float(top)).tolist(), strict=True))
     seen = bytearray(len(down))
     contours = []
     for start in range(0, len(down), 2):
         if seen[start]:
             continue
-        walk: list[int] = []
+        walk: list[Point] = []
         at = start
         while not seen[at]:
             across = at ^ 1
             seen[at] = seen[across] = 1
-            walk += (at, across)
+            walk.append(corners[at])
+            walk.append(corners[across])
             at = down[across]
         if outer[start]:
-            contours.append(([columns[i] for i in walk], [rows[i] for i in walk]))
+            contours.append(walk)
     return contours
 
 
@@ -234,39 +238,38 @@ def _reduce(polygon: list[Point], limit: int, tolerance: float) -> list[Point]:
     if len(polygon) <= 3 or (len(polygon) <= limit and tolerance <= 0):
         return polygon
     x0, y0 = polygon[0]
-    far = max(range(len(polygon)), key=lambda i: (polygon[i][0] - x0) ** 2 + (polygon[i][1] - y0) ** 2)
+    off = [(x - x0) * (x - x0) + (y - y0) * (y - y0) for x, y in polygon]
+    far = off.index(max(off))
     closed = [*polygon, polygon[0]]
-    array = np.array(closed) if len(closed) > 128 else None
-    kept = {0, far}
+    array = np.array(closed) if len(closed) > _LONG else None
+    kept = [0, far]
     spans = [_farthest(closed, array, 0, far), _farthest(closed, array, far, len(polygon))]
+    heapq.heapify(spans)
     floor = tolerance * tolerance
     while len(kept) < limit:
-        best = max(range(len(spans)), key=lambda i: spans[i][0])
-        distance, start, middle, end = spans[best]
-        if distance <= floor and (len(kept) >= 3 or distance <= 0):
+        distance, start, middle, end = spans[0]
+        if -distance <= floor and (len(kept) >= 3 or distance >= 0):
             break
-        kept.add(middle)
-        spans[best] = _farthest(closed, array, start, middle)
-        spans.append(_farthest(closed, array, middle, end))
+        kept.append(middle)
+        heapq.heapreplace(spans, _farthest(closed, array, start, middle))
+        heapq.heappush(spans, _farthest(closed, array, middle, end))
     return [polygon[i] for i in sorted(kept)]
 
 
 def _farthest(points: list[Point], array: Floats | None, start: int, end: int) -> tuple[float, int, int, int]:
-    """Squared distance and index of the point farthest from the line through points[start] and points[end]."""
+    """The point farthest from the line through points[start] and points[end]: minus its squared distance, its index."""
     x0, y0 = points[start]
     dx, dy = points[end][0] - x0, points[end][1] - y0
-    length = dx * dx + dy * dy
-    best, middle = -1.0, start
-    if array is not None and end - start > 64:
-        off = array[start + 1 : end] - (x0, y0)
-        far = (off**2).sum(axis=1) if length == 0 else (dx * off[:, 1] - dy * off[:, 0]) ** 2 / length
+    if dx == 0 and dy == 0:
+        off = [(x - x0) ** 2 + (y - y0) ** 2 for x, y in points[start + 1 : end]]
+    elif array is not None and end - start > _LONG:
+        far = np.abs(dx * array[start + 1 : end, 1] - dy * array[start + 1 : end, 0] + (dy * x0 - dx * y0))
         middle = int(far.argmax())
-        return float(far[middle]), start, middle + start + 1, end
-    for index in range(start + 1, end):
-        x, y = points[index]
-        x, y = x - x0, y - y0
-        cross = dx * y - dy * x
-        far_off = x * x + y * y if length == 0 else cross * cross / length
-        if far_off > best:
-            best, middle = far_off, index
-    return best, start, middle, end
+        return -(float(far[middle]) ** 2) / (dx * dx + dy * dy), start, middle + start + 1, end
+    else:
+        off = [abs(dx * (y - y0) - dy * (x - x0)) for x, y in points[start + 1 : end]]
+    if not off:
+        return 1.0, start, start, end
+    best = max(off)
+    middle = start + 1 + off.index(best)
+    return -best if dx == 0 and dy == 0 else -best * best / (dx * dx + dy * dy), start, middle, end
