@@ -191,7 +191,7 @@ def test_a_picture_may_come_from_standard_input(vlm: FakeVLM, monkeypatch: pytes
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(Path("a.png").read_bytes())))
     assert cli.main(["caption", "-", "--detail", "brief"]) == 0
     assert vlm.calls[0][1][0].size == (64, 48)
-    assert vlm.calls[0][2] == {"detail": "brief", "language": "en"}
+    assert vlm.calls[0][2] == {"detail": "brief", "tone": "factual", "language": "en"}
 
 
 def test_warnings_go_to_stderr_and_change_no_status(vlm: FakeVLM, capsys: pytest.CaptureFixture[str]) -> None:

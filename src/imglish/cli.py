@@ -80,6 +80,7 @@ def ask(
 def caption(
     image: Image,
     detail: Annotated[str, typer.Option(help="brief, normal or full.")] = "normal",
+    tone: Annotated[str, typer.Option(help="factual, positive or negative.")] = "factual",
     prompt: Annotated[str, typer.Option(help="An instruction in your own words.")] = "",
     language: Language = "en",
     *,
@@ -90,10 +91,11 @@ def caption(
     \b
     imglish caption cat.png
     imglish caption cat.png --detail full --language pl
-    imglish caption receipt.png --prompt "Describe the receipt. Be positive."
+    imglish caption receipt.png --tone positive --prompt "Describe the shopping."
     """
     (picture,) = options.open([image])
-    result = options.load().caption(picture, prompt, detail=detail, language=language, **options.writing())
+    wishes = {"detail": detail, "tone": tone, "language": language}
+    result = options.load().caption(picture, prompt, **wishes, **options.writing())
     raise typer.Exit(show(result, options))
 
 
@@ -154,7 +156,7 @@ def segment(
 
 @app.command()
 @with_options
-def read(image: Image, *, options: Options) -> None:
+def read(image: Image, language: Language = "en", *, options: Options) -> None:
     """Read the text in a picture, line by line, with where each line stands.
 
     \b
@@ -162,7 +164,7 @@ def read(image: Image, *, options: Options) -> None:
     imglish read receipt.png --json > lines.json
     """
     (picture,) = options.open([image])
-    raise typer.Exit(show(options.load().read(picture, **options.writing()), options))
+    raise typer.Exit(show(options.load().read(picture, language=language, **options.writing()), options))
 
 
 @app.command()
