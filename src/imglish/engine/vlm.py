@@ -26,7 +26,7 @@ from imglish.engine import generate
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
-from imglish.engine.wording import caption_instruction
+from imglish.engine.wording import caption_instruction, count_question
 from imglish.families._base import Loaded, count_images, request_images
 
 MOST_IMAGES = 96  # pictures encoded in one batch: bounds the memory that a batch takes
@@ -96,15 +96,16 @@ class VLM:
         return cast(Text, self._one(_request("identify", image, "", region=numbers), options))
 
     def count(self, image: ImageSource, thing: str, **options: Any) -> Text:
-        """How many of a thing there are, as digits."""
-        return cast(Text, self._one(_request("count", image, thing), options))
+        """How many of a thing there are, as digits. `thing` is its name, or the whole question."""
+        question = count_question(thing, language=options.get("language") or "en")
+        return cast(Text, self._one(_request("count", image, question, labels=(thing,)), options))
 
     def extract(self, image: Pictures, schema: Any, **options: Any) -> Record:
         """Fields of a document. `schema` is a pydantic class, a JSON schema, or a list of field names."""
         return cast(Record, self._one(_request("extract", image, "", schema=as_schema(schema)), options))
 
     def watch(self, frames: Sequence[ImageSource], question: str, **options: Any) -> Text:
-        """The answer to a question about a video, given as its frames in order."""
+        """The answer to a question about a video, given as its frames in order (a list)."""
         message = Message("user", (VideoPart(tuple(frames)), TextPart(question)))
         return cast(Text, self._one(Request("watch", (message,), question), options))
 
@@ -114,7 +115,9 @@ class VLM:
 
     def stream(self, messages: Any, **options: Any) -> Stream:
         """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
-        return Stream(self, chat_request(to_messages(messages)), _options(self.options, options))
+        language = options.pop("language", None) or "en"
+        request = dataclasses.replace(chat_request(to_messages(messages)), language=language)
+        return Stream(self, request, _options(self.options, options))
 
     def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
         """Results in the order of the requests, which are decoded in batches of like ones."""
@@ -194,7 +197,7 @@ class Chat:
     def say(self, text: str, *, image: Pictures = None, **options: Any) -> Text:
         """The answer to the next turn; `image` (one or a list) joins the conversation."""
         messages = (*self.messages, _message(image, text))
-        result = self.vlm.run([chat_request(messages)], **{**self.options, **options})[0]
+        result = self.vlm.stream(messages, **{**self.options, **options}).result
         return self._remember(messages, result)
 
     def stream(self, text: str, *, image: Pictures = None, **options: Any) -> Iterator[str]:
