@@ -46,9 +46,9 @@ TABLE: Table = {
         "Какая столица Японии?|Кто сделал этот снимок?|Кто владелец?|Будет ли завтра дождь?",
     },
     "foreign": {  # Russian and Vietnamese names need no article; English ones take theirs from their first letter
-        "en": "dog|elephant|banana|bicycle|spoon|chair|lion|train|guitar|person|bird|table|horse|bus|laptop|pizza|shoe|"
-        "tiger|clock|spider|carrot|sofa|window|ball|bridge|robot|ship|snake||giraffe|zebra|piano|sandwich|truck|lamp|bear",
-        "pl": "pies|słoń|banan|rower|łyżka|krzesło|lew|pociąg|gitara|ptak|stół|koń||żyrafa|fortepian|kanapka",
+        "en": "dog|elephant|banana|bicycle|spoon|chair|lion|train|guitar|person|bird|table|bus|pizza|shoe|"
+        "tiger|clock|spider|carrot|sofa|window|bridge|robot|snake||giraffe|zebra|piano|sandwich|truck|lamp|bear",
+        "pl": "pies|słoń|banan|rower|łyżka|krzesło|lew|pociąg|gitara|ptak|stół||żyrafa|fortepian|kanapka",
         "vi": "con chó|con voi|quả chuối|xe đạp|cái thìa|cái ghế|sư tử|tàu hỏa|đàn ghi ta|con chim||hươu cao cổ|đàn piano|"
         "xe tải",
         "ru": "собака|слон|банан|велосипед|ложка|стул|лев|поезд|гитара|птица|стол||жираф|рояль|бутерброд",

@@ -129,7 +129,7 @@ TABLE: Table = {
         "Пусть это прозвучит грустно.",
     },
     "detect": {
-        "en": "Detect: {list}.|Find these things: {list}.|Find every {list}.|Locate: {list}.|Where are these: {list}?|"
+        "en": "Detect: {list}.|Find these things: {list}.|Find any {list}.|Locate: {list}.|Where are these: {list}?|"
         "Mark all of these with boxes: {list}.|Draw boxes around: {list}.|Look for {list}.||"
         "Give me the boxes of these: {list}.|Search the image for {list}.|Point out any of these: {list}.",
         "pl": "Znajdź: {list}.|Wykryj: {list}.|Zaznacz: {list}.|Gdzie są: {list}?||Poszukaj na obrazku: {list}.",

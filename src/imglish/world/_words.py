@@ -94,9 +94,12 @@ _SIZES = """
 small|mały mała małe małe|nhỏ|маленький маленькая маленькое маленькие
 medium|średni średnia średnie średnie|vừa|средний средняя среднее средние
 large|duży duża duże duże|lớn|большой большая большое большие
+smallest|najmniejszy najmniejsza najmniejsze najmniejsze|nhỏ nhất|самый_маленький самая_маленькая самое_маленькое самые_маленькие
+largest|największy największa największe największe|lớn nhất|самый_большой самая_большая самое_большое самые_большие
 """
 
 GENDERS = "mfnp"
+PLURAL_ONLY = ("scissors", "scales")
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def _noun(line: str) -> Noun:
 
 
 def _adjective(name: str, pl: str, vi: str, ru: str) -> Adjective:
-    return Adjective(name, tuple(pl.split()), vi, tuple(ru.split()))
+    return Adjective(name, tuple(pl.split()), vi, tuple(form.replace("_", " ") for form in ru.split()))
 
 
 NOUNS: dict[str, Noun] = {noun.name: noun for noun in map(_noun, _THINGS.split("\n")[1:-1])}
@@ -142,20 +145,51 @@ RGB: dict[str, tuple[int, int, int]] = {
 SIZE_WORDS: dict[str, Adjective] = {
     row[0]: _adjective(*row) for row in (line.split("|") for line in _SIZES.split("\n")[1:-1])
 }
-SIZES: tuple[str, ...] = tuple(SIZE_WORDS)
+SIZES: tuple[str, ...] = ("small", "medium", "large")
 
-RELATIONS: dict[str, dict[Language, str]] = {
-    "left of": {"en": "left of", "pl": "na lewo od", "vi": "bên trái", "ru": "слева от"},
-    "right of": {"en": "right of", "pl": "na prawo od", "vi": "bên phải", "ru": "справа от"},
-    "above": {"en": "above", "pl": "nad", "vi": "phía trên", "ru": "над"},
-    "below": {"en": "below", "pl": "pod", "vi": "phía dưới", "ru": "под"},
+RELATIONS: dict[str, dict[Language, str]] = {  # worded so that the noun behind it stays in the nominative
+    "left of": {"en": "left of", "pl": "na lewo od przedmiotu:", "vi": "bên trái", "ru": "слева от предмета:"},
+    "right of": {"en": "right of", "pl": "na prawo od przedmiotu:", "vi": "bên phải", "ru": "справа от предмета:"},
+    "above": {"en": "above", "pl": "nad przedmiotem:", "vi": "phía trên", "ru": "над предметом:"},
+    "below": {"en": "below", "pl": "pod przedmiotem:", "vi": "phía dưới", "ru": "под предметом:"},
 }
+OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 SIDES: dict[str, dict[Language, str]] = {  # the short answer to "where is it?"
     "left of": {"en": "left", "pl": "z lewej", "vi": "bên trái", "ru": "слева"},
     "right of": {"en": "right", "pl": "z prawej", "vi": "bên phải", "ru": "справа"},
     "above": {"en": "above", "pl": "powyżej", "vi": "phía trên", "ru": "выше"},
     "below": {"en": "below", "pl": "poniżej", "vi": "phía dưới", "ru": "ниже"},
 }
+EXTREMES: dict[str, dict[Language, str]] = {  # the one of its kind that is farthest to a side; {x} stays as it is
+    "left": {"en": "leftmost {x}", "pl": "{x} najbardziej po lewej", "vi": "{x} ngoài cùng bên trái", "ru": "{x} левее всех"},
+    "right": {"en": "rightmost {x}", "pl": "{x} najbardziej po prawej", "vi": "{x} ngoài cùng bên phải", "ru": "{x} правее всех"},
+    "top": {"en": "topmost {x}", "pl": "{x} najbliżej górnej krawędzi", "vi": "{x} trên cùng", "ru": "{x} выше всех"},
+    "bottom": {"en": "lowest {x}", "pl": "{x} najbliżej dolnej krawędzi", "vi": "{x} dưới cùng", "ru": "{x} ниже всех"},
+}
+PLACES: dict[Language, tuple[str, ...]] = {  # three rows of three
+    "en": tuple(
+        "at the top left|at the top|at the top right|on the left|in the middle|on the right|"
+        "at the bottom left|at the bottom|at the bottom right".split("|")
+    ),
+    "pl": tuple(
+        "w lewym górnym rogu|u góry|w prawym górnym rogu|po lewej|na środku|po prawej|"
+        "w lewym dolnym rogu|na dole|w prawym dolnym rogu".split("|")
+    ),
+    "vi": tuple(
+        "ở góc trên bên trái|ở phía trên|ở góc trên bên phải|ở bên trái|ở giữa|ở bên phải|"
+        "ở góc dưới bên trái|ở phía dưới|ở góc dưới bên phải".split("|")
+    ),
+    "ru": tuple("вверху слева|вверху|вверху справа|слева|в центре|справа|внизу слева|внизу|внизу справа".split("|")),
+}
+THING: dict[Language, str] = {"en": "thing", "pl": "przedmiot", "vi": "vật", "ru": "предмет"}
+EVERYTHING: dict[Language, tuple[str, ...]] = {  # what to say to `count` for all there is
+    "en": ("things", "objects", "everything"),
+    "pl": ("przedmioty", "wszystko"),
+    "vi": ("đồ vật", "tất cả"),
+    "ru": ("предметы", "всё"),
+}
+NOTHING: dict[Language, str] = {"en": "nothing", "pl": "nic", "vi": "không có gì", "ru": "ничего"}
+AND: dict[Language, str] = {"en": "and", "pl": "i", "vi": "và", "ru": "и"}
 YES: dict[Language, str] = {"en": "yes", "pl": "tak", "vi": "có", "ru": "да"}
 NO: dict[Language, str] = {"en": "no", "pl": "nie", "vi": "không", "ru": "нет"}
 
@@ -182,6 +216,17 @@ def adjective(word: str, language: Language, form: str = "m") -> str:
     return forms[GENDERS.index(form)]
 
 
+def colour_word(colour: str, language: Language, form: str = "m") -> str:
+    """A colour as a short answer: without the Vietnamese word for "colour"."""
+    return adjective(colour, language, form).removeprefix("màu ")
+
+
+def verb(name: str, language: Language) -> str:
+    """The "is" that goes with a thing: "are" with a noun that has a plural only."""
+    plural = gender(name, "pl") == "p" if language == "pl" else name in PLURAL_ONLY
+    return {"en": ("is", "are"), "pl": ("jest", "są"), "vi": ("là", "là"), "ru": ("есть", "есть")}[language][plural]
+
+
 def phrase(name: str, *, colour: str = "", size: str = "", language: Language = "en") -> str:
     """A thing with its adjectives, in the nominative.
 
@@ -199,6 +244,13 @@ def phrase(name: str, *, colour: str = "", size: str = "", language: Language = 
     return " ".join([*words, noun(name, language)])
 
 
+def joined(texts: list[str], language: Language) -> str:
+    """A list as one says it: commas, and the last one after "and"."""
+    if len(texts) < 2:
+        return "".join(texts)
+    return f"{', '.join(texts[:-1])} {AND[language]} {texts[-1]}"
+
+
 def counted(name: str, count: int, *, colour: str = "", language: Language = "en") -> str:
     """So many of a thing: `2 red cats` in English; elsewhere `2 × czerwony kot`, which no case ending can spoil."""
     if language == "en":
@@ -209,6 +261,6 @@ def counted(name: str, count: int, *, colour: str = "", language: Language = "en
 
 def article(text: str) -> str:
     """The English indefinite article in front of a phrase; plural-only nouns take none."""
-    if text.endswith(("scissors", "scales")):
+    if text.endswith(PLURAL_ONLY):
         return text
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"

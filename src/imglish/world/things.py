@@ -6,7 +6,7 @@ crowded: six to fourteen, covering one another. repeats: two to eight of which s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from imglish.core import geometry
 from imglish.core.errors import UnknownName
-from imglish.core.types import Size
+from imglish.core.types import Sample, Size
+from imglish.world import _inquiries
 from imglish.world._draw import Rgb, Stamp, colours_on, ground, jitter, stamp
-from imglish.world._scene import Scene, Thing
+from imglish.world._scene import Language, Scene, Thing, Wording
 from imglish.world._shapes import master
 from imglish.world._words import RGB, THINGS
 
@@ -58,6 +59,11 @@ def draw(seed: int, size: Size = SIZE, difficulty: str = "ordinary") -> Scene:
         item.stamp.paint(picture, item.at, item.shade)
     things = tuple(_thing(item, index, owner) for index, item in enumerate(placed))
     return Scene("things", seed, size, difficulty, (picture,), things, relations=relations(things))
+
+
+def samples(scene: Scene, language: Language = "en", wording: Wording = "train") -> Iterator[Sample]:
+    """Captions, colour, presence, count, detect, refer, segment, relation, identify, and what nobody can know."""
+    return _inquiries.samples(scene, language, wording)
 
 
 def _choose(rng: Random, difficulty: str, colours: Sequence[str]) -> list[tuple[str, str]]:
