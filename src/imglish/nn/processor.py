@@ -76,7 +76,7 @@ class LetterboxProcessor(BaseImageProcessor):
 
     def normalise(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Frames (images, height, width, 3) of bytes as pixel values (images, 3, height, width)."""
-        mean, std = np.float32(self.image_mean) * 255, np.float32(self.image_std) * 255
+        mean, std = (np.array(value, np.float32) * 255 for value in (self.image_mean, self.image_std))
         return np.ascontiguousarray(((frames - mean) / std).transpose(0, 3, 1, 2), np.float32)
 
     def preprocess(self, images: Any, return_tensors: str | None = None, **kwargs: Any) -> BatchFeature:
