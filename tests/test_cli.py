@@ -305,6 +305,16 @@ def test_a_folder_that_cannot_be_read_is_named(
     assert "Permission denied" in message
 
 
+def test_a_folder_without_a_model_is_named(
+    vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(vars(imglish), "load")  # the real one
+    Path("hollow").mkdir()
+    message = fails(["caption", "a.png", "--model", "hollow"], capsys)
+    assert "hollow" in message
+    assert "config.json" in message
+
+
 @pytest.mark.parametrize("name", BAD_CALLS)
 def test_a_bad_call_is_explained(name: str, vlm: FakeVLM, capsys: pytest.CaptureFixture[str]) -> None:
     assert fails(BAD_CALLS[name], capsys)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from imglish.core.errors import InputError
+from imglish.core.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from imglish.engine.vlm import VLM
@@ -91,7 +91,12 @@ class Options:
         import imglish
 
         given = {"device": self.device, "dtype": self.dtype}
-        return imglish.load(self.model, **{name: value for name, value in given.items() if value is not None})
+        try:
+            return imglish.load(self.model, **{name: value for name, value in given.items() if value is not None})
+        except CheckpointError as error:
+            if self.model is None:
+                raise  # the shipped checkpoint: a failure of the installation
+            raise InputError(error.message, hint=error.hint) from error  # what the user named cannot be used
 
     def writing(self) -> dict[str, Any]:
         """How to write, as keyword arguments of a skill: only what was given."""

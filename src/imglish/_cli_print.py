@@ -110,5 +110,4 @@ def _receipt(receipt: Any) -> None:
         f"{image.original_size[0]}x{image.original_size[1]} as {image.model_size[0]}x{image.model_size[1]}"
         for image in receipt.images
     )
-    cut = "; the answer was cut short, see --max-tokens" if receipt.truncated else ""
-    note(f"{receipt.family} saw {seen or 'no picture'}; wrote {receipt.generated_tokens} tokens{cut}")
+    note(f"{receipt.family} saw {seen or 'no picture'}; wrote {receipt.generated_tokens} tokens")
