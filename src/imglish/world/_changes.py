@@ -5,7 +5,8 @@ Polish and Russian verbs of the past agree with the thing's gender: forms for m,
 
 from __future__ import annotations
 
-from imglish.world._scene import Language, Wording
+from imglish.world._forms import Table
+from imglish.world._scene import Language
 from imglish.world._words import GENDERS, adjective, article, gender, noun, phrase
 
 WAYS: dict[Language, dict[str, str]] = {  # the answer to "which way does it move?"
@@ -102,175 +103,55 @@ def recoloured(name: str, colour: str, became: str, language: Language) -> str:
     return start(f"{thing} {_verb(name, 'was', language)} {old}, {_verb(name, 'now', language)} {new}.")
 
 
-Wordings = tuple[tuple[str, ...], tuple[str, ...]]  # to train on, held out
-
-ASKED: dict[str, dict[Language, Wordings]] = {
+TABLE: Table = {
     "what": {
-        "en": (
-            (
-                "What changed?",
-                "What is different?",
-                "What has changed between the two pictures?",
-                "Spot the difference.",
-                "What is the difference between these pictures?",
-                "Compare the two pictures.",
-                "How do the two pictures differ?",
-                "What is different in the second picture?",
-                "What happened between the first picture and the second?",
-                "Find the difference.",
-            ),
-            ("Tell me what has changed.", "What differs between the images?", "How has the scene changed?"),
-        ),
-        "pl": (
-            (
-                "Co się zmieniło?",
-                "Jaka jest różnica?",
-                "Czym różnią się te obrazki?",
-                "Znajdź różnicę.",
-                "Co jest inne na drugim obrazku?",
-            ),
-            ("Porównaj oba obrazki.", "Powiedz, co się zmieniło."),
-        ),
-        "vi": (
-            (
-                "Điều gì đã thay đổi?",
-                "Có gì khác nhau?",
-                "Hai bức ảnh khác nhau thế nào?",
-                "Tìm điểm khác nhau.",
-                "Ảnh thứ hai có gì khác?",
-            ),
-            ("Hãy so sánh hai bức ảnh.", "Cho biết điều gì đã thay đổi."),
-        ),
-        "ru": (
-            (
-                "Что изменилось?",
-                "В чём разница?",
-                "Чем отличаются эти картинки?",
-                "Найди отличие.",
-                "Что другое на второй картинке?",
-            ),
-            ("Сравни две картинки.", "Скажи, что изменилось."),
-        ),
+        "en": "What changed?|What is different?|What has changed between the two pictures?|Spot the difference.|"
+        "What is the difference between these pictures?|Compare the two pictures.|How do the two pictures differ?|"
+        "What is different in the second picture?|What happened between the first picture and the second?|"
+        "Find the difference.||Tell me what has changed.|What differs between the images?|How has the scene changed?",
+        "pl": "Co się zmieniło?|Jaka jest różnica?|Czym różnią się te obrazki?|Znajdź różnicę.|"
+        "Co jest inne na drugim obrazku?||Porównaj oba obrazki.|Powiedz, co się zmieniło.",
+        "vi": "Điều gì đã thay đổi?|Có gì khác nhau?|Hai bức ảnh khác nhau thế nào?|Tìm điểm khác nhau.|"
+        "Ảnh thứ hai có gì khác?||Hãy so sánh hai bức ảnh.|Cho biết điều gì đã thay đổi.",
+        "ru": "Что изменилось?|В чём разница?|Чем отличаются эти картинки?|Найди отличие.|"
+        "Что другое на второй картинке?||Сравни две картинки.|Скажи, что изменилось.",
     },
     "which": {
-        "en": (
-            (
-                "In which picture is there {thing}?",
-                "Which picture has {thing}?",
-                "Which of the two pictures shows {thing}?",
-                "Where can you see {thing}, in the first picture or in the second?",
-                "Which image contains {thing}?",
-            ),
-            ("In which of the images do you see {thing}?",),
-        ),
-        "pl": (
-            (
-                "Na którym obrazku jest {thing}?",
-                "Który obrazek pokazuje to: {thing}?",
-                "Na którym z obrazków widać to: {thing}?",
-                "Gdzie jest {thing}, na pierwszym czy na drugim obrazku?",
-            ),
-            ("Na którym obrazku znajduje się {thing}?",),
-        ),
-        "vi": (
-            (
-                "{thing} có trong ảnh nào?",
-                "Ảnh nào có {thing}?",
-                "Bức ảnh nào cho thấy {thing}?",
-                "{thing} ở ảnh thứ nhất hay ảnh thứ hai?",
-            ),
-            ("Bạn thấy {thing} trong ảnh nào?",),
-        ),
-        "ru": (
-            (
-                "На какой картинке есть {thing}?",
-                "Какая картинка показывает это: {thing}?",
-                "Где {thing}, на первой картинке или на второй?",
-                "На которой из двух картинок {thing}?",
-            ),
-            ("На какой картинке находится {thing}?",),
-        ),
+        "en": "In which picture is there {thing}?|Which picture has {thing}?|"
+        "Which of the two pictures shows {thing}?|Where can you see {thing}, in the first picture or in the second?|"
+        "Which image contains {thing}?||In which of the images do you see {thing}?",
+        "pl": "Na którym obrazku jest {thing}?|Który obrazek pokazuje to: {thing}?|"
+        "Na którym z obrazków widać to: {thing}?|Gdzie jest {thing}, na pierwszym czy na drugim obrazku?||"
+        "Na którym obrazku znajduje się {thing}?",
+        "vi": "{thing} có trong ảnh nào?|Ảnh nào có {thing}?|Bức ảnh nào cho thấy {thing}?|"
+        "{thing} ở ảnh thứ nhất hay ảnh thứ hai?||Bạn thấy {thing} trong ảnh nào?",
+        "ru": "На какой картинке есть {thing}?|Какая картинка показывает это: {thing}?|"
+        "Где {thing}, на первой картинке или на второй?|На которой из двух картинок {thing}?||"
+        "На какой картинке находится {thing}?",
     },
     "more": {
-        "en": (
-            (
-                "Which picture has more {things}?",
-                "In which picture are there more {things}?",
-                "Which of the two pictures shows more {things}?",
-                "Where are more {things}, in the first picture or in the second?",
-            ),
-            ("Which image contains more {things}?",),
-        ),
-        "pl": (
-            (
-                "Na którym obrazku {things} występuje więcej razy?",
-                "Na którym obrazku {things} jest częściej?",
-                "Gdzie {things} występuje więcej razy, na pierwszym czy na drugim obrazku?",
-                "Na którym z dwóch obrazków {things} pojawia się więcej razy?",
-            ),
-            ("Na którym obrazku {things} pojawia się częściej?",),
-        ),
-        "vi": (
-            (
-                "Ảnh nào có nhiều {things} hơn?",
-                "Bức ảnh nào nhiều {things} hơn?",
-                "{things} ở ảnh nào nhiều hơn?",
-                "Trong ảnh nào có nhiều {things} hơn?",
-            ),
-            ("Ảnh nào chứa nhiều {things} hơn?",),
-        ),
-        "ru": (
-            (
-                "На какой картинке {things} встречается больше раз?",
-                "На какой картинке {things} чаще?",
-                "Где {things} встречается больше раз, на первой картинке или на второй?",
-                "На которой из двух картинок {things} встречается больше раз?",
-            ),
-            ("На какой из картинок {things} встречается чаще?",),
-        ),
+        "en": "Which picture has more {things}?|In which picture are there more {things}?|"
+        "Which of the two pictures shows more {things}?|"
+        "Where are more {things}, in the first picture or in the second?||Which image contains more {things}?",
+        "pl": "Na którym obrazku {things} występuje więcej razy?|Na którym obrazku {things} jest częściej?|"
+        "Gdzie {things} występuje więcej razy, na pierwszym czy na drugim obrazku?|"
+        "Na którym z dwóch obrazków {things} pojawia się więcej razy?||"
+        "Na którym obrazku {things} pojawia się częściej?",
+        "vi": "Ảnh nào có nhiều {things} hơn?|Bức ảnh nào nhiều {things} hơn?|{things} ở ảnh nào nhiều hơn?|"
+        "Trong ảnh nào có nhiều {things} hơn?||Ảnh nào chứa nhiều {things} hơn?",
+        "ru": "На какой картинке {things} встречается больше раз?|На какой картинке {things} чаще?|"
+        "Где {things} встречается больше раз, на первой картинке или на второй?|"
+        "На которой из двух картинок {things} встречается больше раз?||"
+        "На какой из картинок {things} встречается чаще?",
     },
     "fuller": {
-        "en": (
-            (
-                "Which picture has more things?",
-                "In which picture is there more to see?",
-                "Which of the two pictures shows more things?",
-                "Which picture is fuller?",
-            ),
-            ("Which image contains more things?",),
-        ),
-        "pl": (
-            (
-                "Na którym obrazku jest więcej rzeczy?",
-                "Który obrazek ma więcej rzeczy?",
-                "Gdzie jest więcej rzeczy?",
-                "Na którym z dwóch obrazków widać więcej?",
-            ),
-            ("Który obrazek zawiera więcej rzeczy?",),
-        ),
-        "vi": (
-            (
-                "Ảnh nào có nhiều đồ vật hơn?",
-                "Bức ảnh nào nhiều đồ vật hơn?",
-                "Trong ảnh nào có nhiều đồ vật hơn?",
-                "Ảnh nào nhiều thứ hơn?",
-            ),
-            ("Ảnh nào chứa nhiều đồ vật hơn?",),
-        ),
-        "ru": (
-            (
-                "На какой картинке больше предметов?",
-                "Где больше предметов?",
-                "Какая картинка содержит больше предметов?",
-                "На которой из двух картинок больше предметов?",
-            ),
-            ("На какой из картинок видно больше предметов?",),
-        ),
+        "en": "Which picture has more things?|In which picture is there more to see?|"
+        "Which of the two pictures shows more things?|Which picture is fuller?||Which image contains more things?",
+        "pl": "Na którym obrazku jest więcej rzeczy?|Który obrazek ma więcej rzeczy?|Gdzie jest więcej rzeczy?|"
+        "Na którym z dwóch obrazków widać więcej?||Który obrazek zawiera więcej rzeczy?",
+        "vi": "Ảnh nào có nhiều đồ vật hơn?|Bức ảnh nào nhiều đồ vật hơn?|Trong ảnh nào có nhiều đồ vật hơn?|"
+        "Ảnh nào nhiều thứ hơn?||Ảnh nào chứa nhiều đồ vật hơn?",
+        "ru": "На какой картинке больше предметов?|Где больше предметов?|Какая картинка содержит больше предметов?|"
+        "На которой из двух картинок больше предметов?||На какой из картинок видно больше предметов?",
     },
 }
-
-
-def wordings(topic: str, language: Language, wording: Wording) -> tuple[str, ...]:
-    """The questions of `topic` in that language, for training or held out."""
-    train, held = ASKED[topic][language]
-    return held if wording == "held" else train

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from imglish.world._scene import Language, Wording
+from imglish.world._forms import Table
+from imglish.world._scene import Language
 
 # "" is the sound surface's answer to "which defect?"
 NAMES: dict[Language, dict[str, str]] = {
@@ -59,13 +60,6 @@ NAMES: dict[Language, dict[str, str]] = {
         "concrete": "бетон",
     },
 }
-YES: dict[Language, tuple[str, str]] = {
-    "en": ("no", "yes"),
-    "pl": ("nie", "tak"),
-    "vi": ("không", "có"),
-    "ru": ("нет", "да"),
-}
-
 # the answer of a caption by detail; {material} and {defect} stand in the nominative in every language
 SOUND: dict[Language, tuple[str, str, str]] = {
     "en": (
@@ -135,166 +129,55 @@ PLACES: dict[Language, tuple[tuple[str, str, str], tuple[str, str, str], tuple[s
     ),
 }
 
-# topic -> language -> (wordings to train on, wordings held out)
-ASKED: dict[str, dict[Language, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+TABLE: Table = {
     "defect": {
-        "en": (
-            (
-                "Is there a defect?",
-                "Does this surface have a defect?",
-                "Is the part damaged?",
-                "Is anything wrong with this surface?",
-                "Do you see a defect?",
-                "Is there any damage?",
-                "Is this part faulty?",
-                "Can you find a defect on this surface?",
-                "Is the surface flawed?",
-                "Has this surface been damaged?",
-            ),
-            ("Do you see any damage on this part?", "Is this surface defective?", "Are there any flaws here?"),
-        ),
-        "pl": (
-            (
-                "Czy jest tu wada?",
-                "Czy powierzchnia jest uszkodzona?",
-                "Czy widać jakąś wadę?",
-                "Czy ta część jest wadliwa?",
-                "Czy coś jest nie tak z tą powierzchnią?",
-            ),
-            ("Czy widać uszkodzenie?", "Czy ta powierzchnia ma wadę?"),
-        ),
-        "vi": (
-            (
-                "Có lỗi không?",
-                "Bề mặt này có lỗi không?",
-                "Bộ phận này có bị hỏng không?",
-                "Bạn có thấy lỗi nào không?",
-                "Bề mặt có khuyết tật không?",
-            ),
-            ("Có hư hỏng nào không?", "Bề mặt này có bị hỏng không?"),
-        ),
-        "ru": (
-            (
-                "Есть ли дефект?",
-                "Повреждена ли поверхность?",
-                "Виден ли какой-нибудь дефект?",
-                "Есть ли повреждения?",
-                "Эта деталь бракованная?",
-            ),
-            ("Видны ли повреждения?", "Есть ли на поверхности дефект?"),
-        ),
+        "en": "Is there a defect?|Does this surface have a defect?|Is the part damaged?|"
+        "Is anything wrong with this surface?|Do you see a defect?|Is there any damage?|Is this part faulty?|"
+        "Can you find a defect on this surface?|Is the surface flawed?|Has this surface been damaged?||"
+        "Do you see any damage on this part?|Is this surface defective?|Are there any flaws here?",
+        "pl": "Czy jest tu wada?|Czy powierzchnia jest uszkodzona?|Czy widać jakąś wadę?|Czy ta część jest wadliwa?|"
+        "Czy coś jest nie tak z tą powierzchnią?||Czy widać uszkodzenie?|Czy ta powierzchnia ma wadę?",
+        "vi": "Có lỗi không?|Bề mặt này có lỗi không?|Bộ phận này có bị hỏng không?|Bạn có thấy lỗi nào không?|"
+        "Bề mặt có khuyết tật không?||Có hư hỏng nào không?|Bề mặt này có bị hỏng không?",
+        "ru": "Есть ли дефект?|Повреждена ли поверхность?|Виден ли какой-нибудь дефект?|Есть ли повреждения?|"
+        "Эта деталь бракованная?||Видны ли повреждения?|Есть ли на поверхности дефект?",
     },
     "which": {
-        "en": (
-            (
-                "Which defect is it?",
-                "Which defect does the surface have?",
-                "What kind of defect is there?",
-                "What is wrong with this surface?",
-                "Name the defect.",
-                "What damage do you see?",
-                "What type of damage is this?",
-                "What is the defect?",
-            ),
-            ("Which kind of damage is there?", "What defect can be seen here?", "Classify the defect."),
-        ),
-        "pl": (
-            (
-                "Jaka to wada?",
-                "Jaki rodzaj wady ma ta powierzchnia?",
-                "Nazwij wadę.",
-                "Jakie uszkodzenie widać?",
-                "Co jest nie tak z tą powierzchnią?",
-            ),
-            ("Jaką wadę widać?", "Jaki to rodzaj uszkodzenia?"),
-        ),
-        "vi": (
-            (
-                "Đó là lỗi gì?",
-                "Bề mặt có lỗi gì?",
-                "Loại lỗi nào?",
-                "Hãy gọi tên lỗi.",
-                "Bề mặt này bị hỏng như thế nào?",
-            ),
-            ("Bạn thấy lỗi gì?", "Đây là loại lỗi gì?"),
-        ),
-        "ru": (
-            (
-                "Какой это дефект?",
-                "Какой дефект у поверхности?",
-                "Назови дефект.",
-                "Какое повреждение видно?",
-                "Что не так с этой поверхностью?",
-            ),
-            ("Какой дефект виден?", "Какой вид повреждения?"),
-        ),
+        "en": "Which defect is it?|Which defect does the surface have?|What kind of defect is there?|"
+        "What is wrong with this surface?|Name the defect.|What damage do you see?|What type of damage is this?|"
+        "What is the defect?||Which kind of damage is there?|What defect can be seen here?|Classify the defect.",
+        "pl": "Jaka to wada?|Jaki rodzaj wady ma ta powierzchnia?|Nazwij wadę.|Jakie uszkodzenie widać?|"
+        "Co jest nie tak z tą powierzchnią?||Jaką wadę widać?|Jaki to rodzaj uszkodzenia?",
+        "vi": "Đó là lỗi gì?|Bề mặt có lỗi gì?|Loại lỗi nào?|Hãy gọi tên lỗi.|Bề mặt này bị hỏng như thế nào?||"
+        "Bạn thấy lỗi gì?|Đây là loại lỗi gì?",
+        "ru": "Какой это дефект?|Какой дефект у поверхности?|Назови дефект.|Какое повреждение видно?|"
+        "Что не так с этой поверхностью?||Какой дефект виден?|Какой вид повреждения?",
     },
     "material": {
-        "en": (
-            (
-                "What material is this?",
-                "What is this surface made of?",
-                "Name the material.",
-                "Which material is shown?",
-            ),
-            ("What is it made of?",),
-        ),
-        "pl": (
-            ("Jaki to materiał?", "Z czego jest ta powierzchnia?", "Nazwij materiał.", "Jaki materiał widać?"),
-            ("Z czego to jest zrobione?",),
-        ),
-        "vi": (
-            ("Đây là vật liệu gì?", "Bề mặt này làm bằng gì?", "Hãy gọi tên vật liệu.", "Vật liệu nào trong ảnh?"),
-            ("Nó được làm bằng gì?",),
-        ),
-        "ru": (
-            ("Какой это материал?", "Из чего сделана поверхность?", "Назови материал.", "Какой материал показан?"),
-            ("Из чего это сделано?",),
-        ),
+        "en": "What material is this?|What is this surface made of?|Name the material.|Which material is shown?||"
+        "Which material do you see?",
+        "pl": "Jaki to materiał?|Z czego jest ta powierzchnia?|Nazwij materiał.|Jaki materiał widać?||"
+        "Jaki materiał tu widać?",
+        "vi": "Đây là vật liệu gì?|Bề mặt này làm bằng gì?|Hãy gọi tên vật liệu.|Vật liệu nào trong ảnh?||"
+        "Bạn thấy vật liệu gì?",
+        "ru": "Какой это материал?|Из чего сделана поверхность?|Назови материал.|Какой материал показан?||"
+        "Какой материал здесь виден?",
     },
     "detect": {
-        "en": (
-            ("Find every {name}.", "Detect: {name}.", "Mark each {name}.", "Show all of: {name}."),
-            ("Locate: {name}.",),
-        ),
-        "pl": (("Znajdź: {name}.", "Wykryj: {name}.", "Zaznacz: {name}.", "Pokaż: {name}."), ("Zlokalizuj: {name}.",)),
-        "vi": (
-            ("Tìm {name}.", "Phát hiện {name}.", "Đánh dấu {name}.", "Chỉ ra {name}."),
-            ("Xác định vị trí {name}.",),
-        ),
-        "ru": (
-            ("Найди: {name}.", "Обнаружь: {name}.", "Отметь: {name}.", "Покажи: {name}."),
-            ("Где находится: {name}?",),
-        ),
+        "en": "Find every {name}.|Detect: {name}.|Mark each {name}.|Show all of: {name}.|Where is the {name}?|"
+        "Detect the {name}.|Draw a box around each {name}.|Find the {name} on this surface.|"
+        "Inspect the part and mark each {name}.|Is there a {name}? Mark it.||Locate: {name}.|"
+        "Put a box on every {name}.|Point out each {name}.",
+        "pl": "Znajdź: {name}.|Wykryj: {name}.|Zaznacz: {name}.|Pokaż: {name}.|Gdzie jest {name}?||Zlokalizuj: {name}.",
+        "vi": "Tìm {name}.|Phát hiện {name}.|Đánh dấu {name}.|Chỉ ra {name}.|{name} ở đâu?||Xác định vị trí {name}.",
+        "ru": "Найди: {name}.|Обнаружь: {name}.|Отметь: {name}.|Покажи: {name}.|Где {name}?||Где находится: {name}?",
     },
     "ground": {
-        "en": (("the {name}", "the {name} on the surface", "where the {name} is", "{name}"), ("the visible {name}",)),
-        "pl": (("{name}", "{name} na powierzchni", "widoczna tu {name}", "miejsce: {name}"), ("gdzie jest {name}",)),
-        "vi": (("{name}", "{name} trên bề mặt", "chỗ có {name}", "{name} trong ảnh"), ("nơi có {name}",)),
-        "ru": (("{name}", "{name} на поверхности", "место: {name}", "{name} на снимке"), ("где {name}",)),
-    },
-    "identify": {
-        "en": (
-            ("What is this?", "What is in this region?", "Name what is marked.", "What is here?"),
-            ("What does this box show?",),
-        ),
-        "pl": (("Co to jest?", "Co jest w tym miejscu?", "Nazwij to.", "Co tu jest?"), ("Co jest w ramce?",)),
-        "vi": (("Đây là gì?", "Có gì ở vùng này?", "Hãy gọi tên.", "Ở đây có gì?"), ("Trong khung có gì?",)),
-        "ru": (("Что это?", "Что в этой области?", "Назови это.", "Что здесь?"), ("Что в рамке?",)),
-    },
-    "caption": {
-        "en": (
-            ("Describe the picture.", "Describe this surface.", "What do you see?", "Caption this."),
-            ("Tell me about it.",),
-        ),
-        "pl": (("Opisz obraz.", "Opisz tę powierzchnię.", "Co widzisz?", "Podpisz zdjęcie."), ("Opowiedz o tym.",)),
-        "vi": (("Mô tả bức ảnh.", "Mô tả bề mặt này.", "Bạn thấy gì?", "Viết chú thích."), ("Hãy kể về nó.",)),
-        "ru": (("Опиши картинку.", "Опиши поверхность.", "Что ты видишь?", "Подпиши снимок."), ("Расскажи об этом.",)),
+        "en": "the {name}|the {name}|{name}|the {name} on the surface|where the {name} is|Where is the {name}?|"
+        "find the {name}|the {name} on this part|the place of the {name}||the visible {name}|Show me the {name}.|"
+        "the spot with the {name}",
+        "pl": "{name}|{name} na powierzchni|widoczna tu {name}|miejsce: {name}||gdzie jest {name}",
+        "vi": "{name}|{name} trên bề mặt|chỗ có {name}|{name} trong ảnh||nơi có {name}",
+        "ru": "{name}|{name} на поверхности|место: {name}|{name} на снимке||где {name}",
     },
 }
-
-
-def wordings(topic: str, language: Language, wording: Wording) -> tuple[str, ...]:
-    """The questions of `topic` in that language, for training or held out."""
-    train, held = ASKED[topic][language]
-    return held if wording == "held" else train

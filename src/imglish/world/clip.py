@@ -10,10 +10,11 @@ from imglish.core.results import Text
 from imglish.core.types import Sample, Size
 from imglish.world._changes import start, way
 from imglish.world._draw import colours_on, ground
-from imglish.world._motions import NOBODY, coming, going, moving, nothing_happens, order_wordings, wordings
+from imglish.world._forms import Maker
+from imglish.world._motions import TABLE, coming, going, moving, nothing_happens
 from imglish.world._scene import Language, Scene, Thing, Wording
 from imglish.world._stage import DIRECTIONS, Actor, Scale, apart, cast, inside, render, several, swept
-from imglish.world._words import NO, YES, phrase
+from imglish.world._words import NO, NOTHING, YES, phrase
 
 VERSION = 1
 DIFFICULTIES = ("easy", "ordinary", "crowded", "repeats")
@@ -105,44 +106,28 @@ def _there(actor: Actor, index: int, appears: Sequence[Entry], gone: Sequence[En
 
 def samples(scene: Scene, language: Language = "en", wording: Wording = "train") -> Iterator[Sample]:
     """What happens; which way something moves; what moves, and what moves, appears or disappears first or last."""
-    rng = Random(f"clip/{VERSION}/{scene.seed}/{scene.size}/{scene.difficulty}/{language}/{wording}")
-    actors, moves = scene.facts["actors"], scene.facts["moves"]
-    made = 0
+    maker, moves = Maker(scene, TABLE, language, wording), scene.facts["moves"]
+    names = [phrase(name, colour=colour, language=language) for name, colour in scene.facts["actors"]]
 
-    def name(who: int) -> str:
-        return phrase(actors[who][0], colour=actors[who][1], language=language)
-
-    def sample(asked: str, questions: Sequence[str], answer: str, who: int = -1) -> Sample:
-        nonlocal made
-        made += 1
-        thing = "" if who < 0 else f"the {name(who)}" if language == "en" else name(who)
-        return Sample(
-            f"clip/{scene.seed}/{scene.difficulty}/{language}/{wording}/{made}",
-            "watch",
-            scene.images,
-            start(rng.choice(questions).format(thing=thing)),
-            answer,
-            Text(text=answer),
-            language=language,
-            topic="clip",
-            tags=("clip", asked),
-        )
+    def watch(topic: str, answer: str, who: int = -1) -> Sample:
+        thing = "" if who < 0 else f"the {names[who]}" if language == "en" else names[who]
+        question = start(maker.question(topic, thing=thing))
+        return maker.sample("watch", "clip", question, answer, Text(text=answer), tags=(topic,))
 
     for who, direction, *_ in moves:
-        yield sample("way", wordings("way", language, wording), way(direction, language), who)
+        yield watch("way", way(direction, language), who)
     if len(moves) < 2:
-        yield sample("mover", wordings("mover", language, wording), name(moves[0][0]) if moves else NOBODY[language])
-    movers = {move[0] for move in moves}
-    still = sorted(set(range(len(actors))) - movers)
+        yield watch("mover", names[moves[0][0]] if moves else NOTHING[language])
+    movers, rng = {move[0] for move in moves}, maker.rng
+    still = sorted(set(range(len(names))) - movers)
     if rng.random() < (0.35 if moves and not still else 0.8):  # "no" as often as "yes"
         who = rng.choice(still if still and (not moves or rng.random() < 0.42) else sorted(movers))
-        yield sample("moves", wordings("moves", language, wording), (YES if who in movers else NO)[language], who)
+        yield watch("moves", (YES if who in movers else NO)[language], who)
     for verb, events in (("move", moves), ("appear", scene.facts["appears"]), ("gone", scene.facts["gone"])):
         if len(events) > 1 and (verb != "move" or moves[0][3] != moves[1][3]):
-            for last in (False, True):
-                questions = order_wordings(verb, last, language, wording)
-                yield sample(verb, questions, name(events[-1 if last else 0][0]))
-    yield sample("happens", wordings("happens", language, wording), story(scene, language))
+            yield watch(f"{verb}_first", names[events[0][0]])
+            yield watch(f"{verb}_last", names[events[-1][0]])
+    yield watch("happens", story(scene, language))
 
 
 def story(scene: Scene, language: Language) -> str:

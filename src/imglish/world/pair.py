@@ -7,10 +7,10 @@ from random import Random
 from typing import Any
 
 from imglish.core.errors import UnknownName
-from imglish.core.results import Text
 from imglish.core.types import Sample, Size
-from imglish.world._changes import PICTURES, appear, gone, moved, nothing, recoloured, wordings
+from imglish.world._changes import PICTURES, TABLE, appear, gone, moved, nothing, recoloured, start
 from imglish.world._draw import colours_on, ground
+from imglish.world._forms import Maker
 from imglish.world._scene import Language, Scene, Wording
 from imglish.world._stage import DIRECTIONS, PLAIN, Actor, apart, cast, inside, other_colours, render
 from imglish.world._words import NOUNS, article, noun, phrase
@@ -89,41 +89,26 @@ def _changed(
 
 
 def samples(scene: Scene, language: Language = "en", wording: Wording = "train") -> Iterator[Sample]:
-    """What changed; whether anything did; in which picture something is; which picture has more of something."""
-    rng = Random(f"pair/{VERSION}/{scene.seed}/{scene.size}/{scene.difficulty}/{language}/{wording}")
-    made = 0
+    """What changed; in which picture something is; which picture has more of something, or is fuller."""
+    maker, change = Maker(scene, TABLE, language, wording), scene.facts["change"]
 
-    def sample(asked: str, answer: str, **slots: str) -> Sample:
-        nonlocal made
-        made += 1
-        question = rng.choice(wordings(asked, language, wording)).format(**slots)
-        return Sample(
-            f"pair/{scene.seed}/{scene.difficulty}/{language}/{wording}/{made}",
-            "ask",
-            scene.images,
-            question[0].upper() + question[1:],
-            answer,
-            Text(text=answer),
-            language=language,
-            topic="change",
-            tags=("pair", asked),
-            extra={"change": scene.facts["change"]},
-        )
+    def ask(topic: str, answer: str, **slots: str) -> Sample:
+        question = start(maker.question(topic, **slots))
+        return maker.ask("change", question, answer, tags=(topic,), extra={"change": change})
 
-    yield sample("what", answer(scene, language))
-    where = _where(rng, scene)
+    yield ask("what", answer(scene, language))
+    where = _where(maker.rng, scene)
     if where:
         name, colour, picture = where
-        slot = phrase(name, colour=colour, language=language)
-        yield sample("which", PICTURES[language][picture], thing=article(slot) if language == "en" else slot)
-    if scene.facts["change"] in ("removed", "added"):
-        fuller = 0 if scene.facts["change"] == "removed" else 1
-        if rng.random() < 0.5:
-            yield sample("fuller", PICTURES[language][fuller])
+        thing = phrase(name, colour=colour, language=language)
+        yield ask("which", PICTURES[language][picture], thing=article(thing) if language == "en" else thing)
+    if change in ("removed", "added"):
+        fuller = PICTURES[language][change == "added"]
+        if maker.rng.random() < 0.5:
+            yield ask("fuller", fuller)
         else:
             name = scene.facts["name"]
-            things = NOUNS[name].plural if language == "en" else noun(name, language)
-            yield sample("more", PICTURES[language][fuller], things=things)
+            yield ask("more", fuller, things=NOUNS[name].plural if language == "en" else noun(name, language))
 
 
 def answer(scene: Scene, language: Language) -> str:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from imglish.core.errors import UnknownName
 from imglish.core.geometry import bitmap_to_polygons, box_of_bitmap
 from imglish.core.results import Boxes, Text
 from imglish.core.types import Sample, Size
 from imglish.world._defects import spoil
-from imglish.world._inspection import NAMES, PLACES, SOUND, SPOILT, YES, wordings
+from imglish.world._forms import Maker
+from imglish.world._inspection import NAMES, PLACES, SOUND, SPOILT, TABLE
+from imglish.world._questions import TABLE as QUESTIONS
 from imglish.world._scene import Language, Scene, Thing, Wording
 from imglish.world._surface import DEFECTS, MATERIALS, surface
+from imglish.world._words import NO, NOTHING, YES
 
 VERSION = 1
 DIFFICULTIES = ("ordinary", "crowded", "repeats")
 SIZE: Size = (192, 192)
+DETAILS = ("brief", "normal", "full")
 _PAINTS = ((196, 40, 44), (40, 92, 190), (236, 200, 40), (40, 140, 70), (240, 240, 240))
 
 
@@ -28,6 +33,8 @@ def draw(seed: int, size: Size = SIZE, difficulty: str = "ordinary") -> Scene:
 
     `facts`: `material`, `defect` (the class, "" when sound).
     """
+    if difficulty not in DIFFICULTIES:
+        raise UnknownName("difficulty", difficulty, DIFFICULTIES)
     rng = Random(f"part/{VERSION}/{seed}/{size}/{difficulty}")
     material = rng.choice(MATERIALS)
     pixels = surface(rng, material, size=size, rough=difficulty == "crowded")
@@ -80,52 +87,36 @@ def _painted(rng: Random, pixels: Any) -> Any:
 
 def samples(scene: Scene, language: Language = "en", wording: Wording = "train") -> Iterator[Sample]:
     """Whether there is a defect, which one, where, what a region shows, of what the surface is, and captions."""
-    rng = Random(f"part/{VERSION}/{scene.seed}/{scene.size}/{scene.difficulty}/{language}/{wording}")
-    names, defect, material = NAMES[language], scene.facts["defect"], scene.facts["material"]
-    made = 0
-
-    def sample(skill: str, topic: str, asked: str, answer: str, truth: Any = None, **more: Any) -> Sample:
-        nonlocal made
-        made += 1
-        question = rng.choice(wordings(asked, language, wording)).format(name=names["defect"])
-        return Sample(
-            f"part/{scene.seed}/{scene.difficulty}/{language}/{wording}/{made}",
-            skill,
-            scene.images,
-            question,
-            answer,
-            Text(text=answer) if truth is None else truth,
-            language=language,
-            topic=topic,
-            tags=("part", asked),
-            **more,
-        )
-
-    yield sample("ask", "defect", "defect", YES[language][bool(defect)])
-    yield sample("ask", "defect", "which", names[defect])
-    boxes = np.array([thing.box for thing in scene.things], np.float64).reshape(-1, 4)
-    truth = Boxes(xyxy=boxes, labels=(names["defect"],) * len(boxes), size=scene.size)
-    written = _written(truth, names[""])
-    yield sample("detect", "defect_box", "detect", written, truth, labels=(names["defect"],))
-    yield sample("ground", "defect_box", "ground", written, truth)
+    maker, names = Maker(scene, TABLE, language, wording), NAMES[language]
+    rng, defect, word = maker.rng, scene.facts["defect"], names["defect"]
+    answer = (YES if defect else NO)[language]
+    yield maker.ask("defect", maker.question("defect"), answer, tags=("yes or no",), extra={"value": bool(defect)})
+    yield maker.ask("defect", maker.question("which"), names[defect], tags=("which",))
+    yield _boxes(maker, "detect", word, scene.things)
+    yield _boxes(maker, "ground", word, scene.things)
+    kind = defect if defect and rng.random() < 0.5 else rng.choice(DEFECTS)
+    yield _boxes(maker, "detect", names[kind], scene.things if kind == defect else ())
     if scene.things:
         thing = rng.choice(scene.things)
-        yield sample("identify", "identify", "identify", names[thing.name], region=thing.box)
-    yield sample("ask", "identify", "material", names[material])
+        asked = maker.choose(QUESTIONS, "identify")
+        yield maker.sample("identify", "identify", asked, names[defect], Text(text=names[defect]), region=thing.box)
+    yield maker.ask("identify", maker.question("material"), names[scene.facts["material"]], tags=("material",))
     level = rng.randrange(3)
-    yield sample(
-        "caption",
-        "caption",
-        "caption",
-        _caption(scene, language, level),
-        detail=("brief", "normal", "full")[level],
-        extra={"objects": [thing.name for thing in scene.things]},
-    )
+    asked, detail = maker.choose(QUESTIONS, ("caption_brief", "caption", "caption_full")[level]), DETAILS[level]
+    answer, objects = _caption(scene, language, level), [thing.name for thing in scene.things]
+    truth = Text(text=answer)
+    yield maker.sample("caption", "caption", asked, answer, truth, detail=detail, extra={"objects": objects})
 
 
-def _written(boxes: Boxes, nothing: str) -> str:
-    rows = (", ".join(str(round(float(side))) for side in box) for box in boxes.xyxy)
-    return "\n".join(f"{label}: {row}" for label, row in zip(boxes.labels, rows, strict=True)) or nothing
+def _boxes(maker: Maker, skill: str, label: str, things: Sequence[Thing]) -> Sample:
+    """Where the things are, all called `label`; as much of a question when there are none."""
+    boxes = np.array([thing.box for thing in things], np.float64).reshape(-1, 4)
+    truth = Boxes(xyxy=boxes, labels=(label,) * len(things), size=maker.scene.size)
+    answer = ", ".join(truth.labels) or NOTHING[maker.language]
+    asked = maker.question(skill, name=label)
+    question = asked if skill == "ground" else asked[0].upper() + asked[1:]
+    labels = (label,) if skill == "detect" else ()
+    return maker.sample(skill, "defect_box", question, answer, truth, labels=labels)
 
 
 def _caption(scene: Scene, language: Language, level: int) -> str:
