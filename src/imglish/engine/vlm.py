@@ -26,7 +26,7 @@ from imglish.engine import generate
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
-from imglish.engine.wording import caption_instruction, count_question
+from imglish.engine.wording import caption_instruction
 from imglish.families._base import Loaded, count_images, request_images
 
 MOST_IMAGES = 96  # pictures encoded in one batch: bounds the memory that a batch takes
@@ -96,9 +96,8 @@ class VLM:
         return cast(Text, self._one(_request("identify", image, "", region=numbers), options))
 
     def count(self, image: ImageSource, thing: str, **options: Any) -> Text:
-        """How many of a thing there are, as digits. `thing` is its name, or the whole question."""
-        question = count_question(thing, language=options.get("language") or "en")
-        return cast(Text, self._one(_request("count", image, question, labels=(thing,)), options))
+        """How many of a thing there are, as digits."""
+        return cast(Text, self._one(_request("count", image, thing), options))
 
     def extract(self, image: Pictures, schema: Any, **options: Any) -> Record:
         """Fields of a document. `schema` is a pydantic class, a JSON schema, or a list of field names."""

@@ -1,4 +1,4 @@
-"""What a skill is asked for in words, where the user gives fewer."""
+"""What a caption is asked for in words, where the user gives none."""
 
 from __future__ import annotations
 
@@ -12,17 +12,6 @@ _CAPTION = {
     "vi": ("Mô tả bức ảnh.", "Hãy viết tích cực.", "Hãy viết tiêu cực."),
     "ru": ("Опиши картинку.", "Пиши положительно.", "Пиши отрицательно."),
 }
-
-
-_COUNT = {"en": "How many {}?", "pl": "Policz: {}.", "vi": "Đếm số {}.", "ru": "Посчитай: {}."}
-
-
-def count_question(thing: str, *, language: str) -> str:
-    """The question of how many there are; one that is a question already stays as it is."""
-    if not thing.strip():
-        raise InputError("there is nothing to count", hint='name a thing: count("a.png", "cats")')
-    is_sentence = thing.rstrip().endswith(("?", ".", "!"))
-    return thing if is_sentence else _COUNT.get(language, _COUNT["en"]).format(thing)
 
 
 def caption_instruction(text: str, *, detail: str, tone: str, language: str) -> str:

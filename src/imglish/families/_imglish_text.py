@@ -3,8 +3,8 @@
     <bos><image>...<user><detect>cat, dog<assistant>cat<loc_3><loc_9><loc_40><loc_51><eos>
 
 All images stand first, so that many questions can share one image prefix. A second turn is another
-`<user>...<assistant>...<eos>`. Where the words of the question do not tell the language of the answer, and it is not
-English, `<sep>` and its code end the question.
+`<user>...<assistant>...<eos>`. Where no word of the question tells the language of the answer (`identify`, `detect`
+everything), and it is not English, `<sep>` and its code end the question.
 """
 
 from __future__ import annotations
@@ -44,8 +44,6 @@ SPECIAL_TOKENS = (
 )  # fmt: skip
 """In the order of their ids. A checkpoint depends on it: append, never reorder."""
 
-_WORDLESS = frozenset({"caption", "detect", "read", "identify"})  # the question does not tell the language
-
 
 def prompt_pieces(request: Request, sizes: Sequence[Size]) -> list[Piece]:
     """The request with its chat history, up to and with the last `<assistant>`."""
@@ -83,10 +81,11 @@ def _argument(request: Request, sizes: Sequence[Size], preface: str) -> list[Pie
         pieces.append(Plain(", ".join(request.labels)))
     elif request.skill == "extract":
         pieces.append(Plain(", ".join(leaf.title for leaf in _fields.leaves(request.schema or {}))))
-    elif request.skill not in _WORDLESS:
+    elif request.skill not in ("read", "identify"):
         pieces.append(Plain(_joined(preface, request.text)))
-    if request.skill in _WORDLESS and request.language != "en":
-        pieces += [Control("<sep>"), Plain(request.language)]
+    # what names things without being told a word says in which language; any word of the question says it too
+    if request.language != "en" and not any(isinstance(piece, Plain) and piece.text for piece in pieces):
+        pieces += [Control("<sep>"), Plain(request.language)] if request.skill in ("detect", "identify") else []
     return pieces
 
 
