@@ -43,7 +43,7 @@ def draw(kind: str, seed: int, *, size: Size | None = None, difficulty: str = "o
     width, height = size or module.SIZE
     if min(width, height) < _SIDES[0] or max(width, height) > _SIDES[1] or max(width, height) > 2 * min(width, height):
         raise InputError(
-            f"size {width}x{height}: sides are {_SIDES[0]} to {_SIDES[1]} pixels, and the longer one at most twice the other",
+            f"size {width}x{height}: sides are {_SIDES[0]} to {_SIDES[1]} pixels, the longer at most twice the other",
             hint=f"{kind} is usually {module.SIZE[0]}x{module.SIZE[1]}",
         )
     scene: Scene = module.draw(seed, (width, height), difficulty)

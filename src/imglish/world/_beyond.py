@@ -1,6 +1,7 @@
 """Questions that no picture of this world can answer, and the honest answer to them.
 
-Also the names of things that never occur here: asked whether there is one, the answer is no; asked to find one, nothing.
+Also the names of things that never occur here: asked whether there is one, the answer is no; asked to find one,
+nothing.
 """
 
 from __future__ import annotations
@@ -24,32 +25,38 @@ TABLE: Table = {
         "How old is the owner of this?|What will happen next?|What is the name of the person?|Who won the World Cup?|"
         "How much does this cost?|What is the meaning of life?|Translate this into Japanese.|Write me a poem.|"
         "What is 17 times 23?|Which company made this?|How heavy is it?|What is it made of?|What does it smell like?|"
-        "What happened before this?|Why is this funny?|Is this person happy?|What time is it?|Could this be a politician?|"
+        "What happened before this?|Why is this funny?|Is this person happy?|What time is it?|"
+        "Could this be a politician?|"
         "What breed is this animal?|Which city is this?|What is the phone number?|How tall is the mountain?|"
         "Who wrote Hamlet?|What is the best restaurant nearby?|Tell me a joke.|Which disease does the patient have?|"
         "What is the speed of light?|What language do people speak in Brazil?|What is your name?|How do I cook rice?|"
         "Which film is this from?|What did she say?|What is behind the wall?|Is it safe to eat this?||"
-        "What is the capital of Japan?|Who took this photograph?|In which year was the artist born?|How far is the moon?|"
+        "What is the capital of Japan?|Who took this photograph?|In which year was the artist born?|"
+        "How far is the moon?|"
         "Who owns this?|Which song is playing?|What is the square root of two?|Will it rain tomorrow?|"
         "Which famous person is this?|How much is the ticket?",
         "pl": "Jaka jest stolica Francji?|Kto namalował ten obraz?|Kiedy zrobiono to zdjęcie?|Gdzie to jest?|"
         "Jaka będzie jutro pogoda?|Ile to kosztuje?|Kto jest prezydentem Polski?|Jaki jest sens życia?|"
         "Napisz mi wiersz.|Z czego to jest zrobione?|Ile to waży?|Co się stanie potem?|Kto napisał „Pana Tadeusza”?|"
-        "Ile lat ma ta osoba?||Jaka jest stolica Japonii?|Kto zrobił to zdjęcie?|Kto jest właścicielem?|Czy jutro spadnie deszcz?",
+        "Ile lat ma ta osoba?||Jaka jest stolica Japonii?|Kto zrobił to zdjęcie?|Kto jest właścicielem?|"
+        "Czy jutro spadnie deszcz?",
         "vi": "Thủ đô của Pháp là gì?|Ai đã vẽ bức tranh này?|Bức ảnh này chụp khi nào?|Đây là thành phố nào?|"
         "Ngày mai thời tiết thế nào?|Cái này giá bao nhiêu?|Ai là tổng thống Mỹ?|Ý nghĩa cuộc sống là gì?|"
-        "Hãy viết một bài thơ.|Nó làm bằng gì?|Nó nặng bao nhiêu?|Chuyện gì sẽ xảy ra tiếp theo?|Người này bao nhiêu tuổi?||"
+        "Hãy viết một bài thơ.|Nó làm bằng gì?|Nó nặng bao nhiêu?|Chuyện gì sẽ xảy ra tiếp theo?|"
+        "Người này bao nhiêu tuổi?||"
         "Thủ đô của Nhật Bản là gì?|Ai đã chụp bức ảnh này?|Ngày mai có mưa không?",
         "ru": "Какая столица Франции?|Кто нарисовал эту картину?|Когда сделана эта фотография?|Какой это город?|"
         "Какая завтра погода?|Сколько это стоит?|Кто президент США?|В чём смысл жизни?|Напиши мне стихотворение.|"
-        "Из чего это сделано?|Сколько это весит?|Что будет дальше?|Кто написал «Войну и мир»?|Сколько лет этому человеку?||"
+        "Из чего это сделано?|Сколько это весит?|Что будет дальше?|Кто написал «Войну и мир»?|"
+        "Сколько лет этому человеку?||"
         "Какая столица Японии?|Кто сделал этот снимок?|Кто владелец?|Будет ли завтра дождь?",
     },
     "foreign": {  # Russian and Vietnamese names need no article; English ones take theirs from their first letter
         "en": "dog|elephant|banana|bicycle|spoon|chair|lion|train|guitar|person|bird|table|bus|pizza|shoe|"
         "tiger|clock|spider|carrot|sofa|window|bridge|robot|snake||giraffe|zebra|piano|sandwich|truck|lamp|bear",
         "pl": "pies|słoń|banan|rower|łyżka|krzesło|lew|pociąg|gitara|ptak|stół||żyrafa|fortepian|kanapka",
-        "vi": "con chó|con voi|quả chuối|xe đạp|cái thìa|cái ghế|sư tử|tàu hỏa|đàn ghi ta|con chim||hươu cao cổ|đàn piano|"
+        "vi": "con chó|con voi|quả chuối|xe đạp|cái thìa|cái ghế|sư tử|tàu hỏa|đàn ghi ta|con chim||hươu cao cổ|"
+        "đàn piano|"
         "xe tải",
         "ru": "собака|слон|банан|велосипед|ложка|стул|лев|поезд|гитара|птица|стол||жираф|рояль|бутерброд",
     },

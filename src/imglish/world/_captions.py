@@ -29,14 +29,15 @@ _TONED: dict[Language, tuple[str, str]] = {
 
 
 def caption(scene: Scene, *, detail: str = "normal", tone: str = "factual", language: Language = "en") -> str:
-    """One sentence: names (brief), with colours (normal), with sizes and places (full); like things are counted together.
+    """One sentence: names (brief), with colours (normal), with sizes and places (full); like things are counted.
 
     Things come in the order of their boxes from the top left corner, as boxes are written.
     """
     things = in_order(scene.things)
     if detail == "full":
         parts = [
-            f"{_one(thing.name, thing.colour, thing.size, language)} {place(thing, scene.size, language)}" for thing in things
+            f"{_one(thing.name, thing.colour, thing.size, language)} {place(thing, scene.size, language)}"
+            for thing in things
         ]
     else:
         groups = Counter((thing.name, thing.colour if detail == "normal" else "") for thing in things)

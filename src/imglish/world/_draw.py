@@ -22,6 +22,7 @@ from imglish.world._words import COLOURS, RGB
 
 Rgb = tuple[int, int, int]
 FINE = 3  # a stamp is turned at this many times its size, then averaged
+_STYLES = ("plain", "gradient", "gradient", "grain", "stripes", "checks", "blotches")
 CONTRAST = 150.0  # least distance between a thing's colour and its ground
 _SOLID = [0] + [255] * 255
 _DETAILS = [0] * 100 + [255] * 100 + [0] * 56
@@ -53,7 +54,7 @@ def jitter(rng: Random, colour: Rgb, amount: int = 12) -> Rgb:
 def ground(rng: Random, size: Size, *, plain: bool = False) -> tuple[Image.Image, tuple[Rgb, ...]]:
     """A plain, gradient or textured ground, and the colours it is made of (things must stand out from each)."""
     base = jitter(rng, rng.choice(_GROUNDS), 8)
-    style = "plain" if plain else rng.choice(("plain", "gradient", "gradient", "grain", "stripes", "checks", "blotches"))
+    style = "plain" if plain else rng.choice(_STYLES)
     if style == "plain":
         return Image.new("RGB", size, base), (base,)
     other = _near(rng, base, 44 if style == "gradient" else 26)
@@ -68,7 +69,8 @@ def ground(rng: Random, size: Size, *, plain: bool = False) -> tuple[Image.Image
 
 
 def _near(rng: Random, colour: Rgb, reach: int) -> Rgb:
-    shift = rng.randint(reach // 2, reach) * (1 if sum(colour) < 300 or (sum(colour) < 600 and rng.random() < 0.5) else -1)
+    lighter = sum(colour) < 300 or (sum(colour) < 600 and rng.random() < 0.5)
+    shift = rng.randint(reach // 2, reach) * (1 if lighter else -1)
     red, green, blue = (min(255, max(0, value + shift + rng.randint(-6, 6))) for value in colour)
     return red, green, blue
 
@@ -145,7 +147,7 @@ def outline(name: str) -> geometry.Floats:
 
 
 def stamp(name: str, side: float, rotation: float = 0.0, stretch: float = 1.0) -> Stamp:
-    """A thing whose longer side is `side` pixels, `stretch` times as wide, then turned clockwise by `rotation` degrees."""
+    """A thing whose longer side is `side` pixels, `stretch` times as wide, turned clockwise by `rotation` degrees."""
     picture = _shapes.master(name)
     cosine, sine = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
     scale = side / _shapes.MASTER

@@ -88,7 +88,8 @@ class Inquiry(Maker):
             if not coloured:
                 if self.rng.random() < 0.15:
                     text = _beyond.foreign(self.rng, self.language, self.wording)
-                    yield self.ask("presence", self.asked("presence", "", text), _words.NO[self.language], tags=("foreign",))
+                    asked, answer = self.asked("presence", "", text), _words.NO[self.language]
+                    yield self.ask("presence", asked, answer, tags=("foreign",), extra={"value": False})
                 else:
                     yield self._presence(self.absent(), "", False)
                 continue
@@ -110,7 +111,7 @@ class Inquiry(Maker):
             yield self._number("ask", self.asked("count_all"), total)
             yield self._number("count", self.rng.choice(_words.EVERYTHING[self.language]), total)
         rows = list(self.names.items())
-        rows.sort(key=lambda row: (-row[1] if row[1] > 1 else self.rng.random()))
+        rows.sort(key=lambda row: -row[1] if row[1] > 1 else self.rng.random())
         for name, number in rows[: 2 if rows and rows[0][1] > 1 else 1]:
             yield self._number("ask", self.asked("count", name), number)
             yield self._number("count", self.thing(name), number)
@@ -139,7 +140,8 @@ class Inquiry(Maker):
         everything = {thing.name: noun(thing.name, self.language) for thing in self.things}
         yield self._detect("detect", self.asked("detect_all"), everything, ())
         there, rng = list(self.names), self.rng
-        wanted = rng.sample(there, min(len(there), rng.randint(1, 3))) + [self.absent() for _ in range(rng.randint(0, 2))]
+        wanted = rng.sample(there, min(len(there), rng.randint(1, 3)))
+        wanted += [self.absent() for _ in range(rng.randint(0, 2))]
         rng.shuffle(wanted)
         labels = {name: self.thing(name) for name in dict.fromkeys(wanted)}
         listed = ", ".join(labels.values())
@@ -174,7 +176,7 @@ class Inquiry(Maker):
         return self.sample("detect", topic, question, answer, truth, labels=labels, tags=tags)
 
     def refer(self) -> Iterator[Sample]:
-        """Boxes and outlines of what a phrase fits, one kind of phrase after the other; now and then of what is not there."""
+        """Boxes and outlines of what a phrase fits, by every kind of phrase; now and then of what is not there."""
         found = self._varied(5)
         for item in found[:3]:
             thing = self.scene.things[item.index]
@@ -185,7 +187,8 @@ class Inquiry(Maker):
             thing = self.scene.things[item.index]
             outline = Masks.from_bitmaps([thing.bitmap], labels=(item.text,), size=self.scene.size)
             asked = self.asked("segment", thing.name, item.text)
-            yield self.sample("segment", "segment", asked, item.text, outline, tags=(item.by,), extra={"thing": item.index})
+            more = {"tags": (item.by,), "extra": {"thing": item.index}}
+            yield self.sample("segment", "segment", asked, item.text, outline, **more)
         if self.rng.random() < 0.3:
             name, nothing = self.absent(), _words.NOTHING[self.language]
             if self.rng.random() < 0.5:

@@ -8,26 +8,31 @@ from imglish.world._forms import Table
 
 TABLE: Table = {
     "colour": {
-        "en": "What colour {is} the {x}?|What color {is} the {x}?|Which colour does the {x} have?|The {x}: what colour?|"
+        "en": "What colour {is} the {x}?|What color {is} the {x}?|Which colour does the {x} have?|"
+        "The {x}: what colour?|"
         "What is the colour of the {x}?|What is the color of the {x}?|Tell me the colour of the {x}.|"
         "Name the colour of the {x}.|In which colour {is} the {x} drawn?|{Is} the {x} red, blue or which colour?|"
         "Colour of the {x}?|I see the {x}. What color {is} it?||"
-        "Could you say what colour the {x} {is}?|Which color was used for the {x}?|How would you describe the colour of the {x}?",
+        "Could you say what colour the {x} {is}?|Which color was used for the {x}?|"
+        "How would you describe the colour of the {x}?",
         "pl": "Jakiego koloru {is} {x}?|W jakim kolorze {is} {x}?|{x}: jaki to kolor?|Podaj kolor: {x}.|"
         "Jaki kolor widzisz, gdy patrzysz na przedmiot: {x}?|Kolor przedmiotu {x}?||"
         "Powiedz, jakiego koloru {is} {x}.|Jaką barwę ma przedmiot: {x}?",
         "vi": "{x} có màu gì?|Màu của {x} là gì?|{x} màu gì?|Hãy cho biết màu của {x}.|Cho tôi biết {x} có màu nào.|"
         "Màu sắc của {x}?||Bạn thấy {x} mang màu gì?|{x} được tô màu nào?",
         "ru": "Какого цвета {x}?|Какого цвета здесь {x}?|{x}: какой цвет?|Назови цвет: {x}.|"
-        "Какой цвет у предмета {x}?|Скажи, какого цвета {x}.||В какой цвет окрашен предмет: {x}?|Какого же цвета {x} на картинке?",
+        "Какой цвет у предмета {x}?|Скажи, какого цвета {x}.||В какой цвет окрашен предмет: {x}?|"
+        "Какого же цвета {x} на картинке?",
     },
     "presence": {
         "en": "{Is} there {a}?|{Is} there {a} in the picture?|{Is} there {a} in the image?|Do you see {a}?|"
-        "Can you see {a}?|Does the picture show {a}?|Does the image contain {a}?|{Is} {a} visible?|Can {a} be seen here?|"
+        "Can you see {a}?|Does the picture show {a}?|Does the image contain {a}?|{Is} {a} visible?|"
+        "Can {a} be seen here?|"
         "Is it true that there {is} {a}?|Any {x} here?|Does {a} appear in this image?||"
         "Would I find {a} in this picture?|Have you spotted {a}?|Does the scene include {a}?",
         "pl": "Czy {is} tu {x}?|Czy na obrazku {is} {x}?|Czy widać tu przedmiot: {x}?|Czy w tym obrazie {is} {x}?|"
-        "{x} – czy to tu {is}?|Czy {is} tutaj {x}?||Czy gdzieś na obrazku {is} {x}?|Czy obrazek przedstawia przedmiot: {x}?",
+        "{x} – czy to tu {is}?|Czy {is} tutaj {x}?||Czy gdzieś na obrazku {is} {x}?|"
+        "Czy obrazek przedstawia przedmiot: {x}?",
         "vi": "Có {x} không?|Trong ảnh có {x} không?|Bạn có thấy {x} không?|Hình này có {x} không?|"
         "Ở đây có {x} không?|Có {x} nào trong hình không?||Bức tranh có {x} hay không?|Liệu có {x} ở đây không?",
         "ru": "Есть ли здесь {x}?|На картинке есть {x}?|Есть ли на изображении {x}?|Здесь есть {x}?|"
@@ -48,8 +53,10 @@ TABLE: Table = {
     "count_all": {
         "en": "How many things are there?|How many objects are in the picture?|How many objects do you see?|"
         "Count the objects.|Count everything.|How many items are shown?|How many things do you see?|"
-        "What is the number of objects?|How many shapes and objects are there in total?|Count all things in the image.||"
-        "How many things does this picture hold altogether?|Could you count the objects?|What is the total number of items?",
+        "What is the number of objects?|How many shapes and objects are there in total?|"
+        "Count all things in the image.||"
+        "How many things does this picture hold altogether?|Could you count the objects?|"
+        "What is the total number of items?",
         "pl": "Ile jest przedmiotów?|Ile rzeczy jest na obrazku?|Policz przedmioty.|Ile przedmiotów widzisz?|"
         "Ile tu wszystkiego jest?||Ile rzeczy można tu naliczyć?",
         "vi": "Có bao nhiêu vật?|Trong ảnh có bao nhiêu đồ vật?|Đếm số đồ vật.|Bạn thấy bao nhiêu vật?|"
@@ -60,9 +67,11 @@ TABLE: Table = {
     "count_colour": {
         "en": "How many {colour} things are there?|How many things are {colour}?|How many {colour} objects do you see?|"
         "Count the {colour} things.|How many objects are {colour}?|Count everything that is {colour}.|"
-        "How many {colour} items are in the picture?|What is the number of {colour} objects?|How many of them are {colour}?|"
+        "How many {colour} items are in the picture?|What is the number of {colour} objects?|"
+        "How many of them are {colour}?|"
         "How many {colour} ones are there?||"
-        "Of all the things, how many are {colour}?|How many objects were drawn in {colour}?|Could you count the {colour} objects?",
+        "Of all the things, how many are {colour}?|How many objects were drawn in {colour}?|"
+        "Could you count the {colour} objects?",
         "pl": "Ile przedmiotów ma kolor {colour}?|Ile rzeczy ma kolor {colour}?|Policz przedmioty w kolorze: {colour}.|"
         "Ile jest przedmiotów w kolorze: {colour}?||Ile rzeczy tutaj ma kolor {colour}?",
         "vi": "Có bao nhiêu vật màu {colour}?|Có mấy đồ vật màu {colour}?|Đếm các vật màu {colour}.|"
@@ -98,9 +107,11 @@ TABLE: Table = {
     "caption_full": {
         "en": "Describe the picture in detail.|Give a full description.|Describe everything you see, with places.|"
         "Write a detailed caption.|Describe each object and where it is.|What is shown, and where?|"
-        "Describe the image as exactly as you can.|Tell me everything about this picture.|A detailed description, please.|"
+        "Describe the image as exactly as you can.|Tell me everything about this picture.|"
+        "A detailed description, please.|"
         "List every object with size, colour and place.||"
-        "Go through this image thing by thing.|Describe the scene thoroughly.|Leave nothing out: what is here and where?",
+        "Go through this image thing by thing.|Describe the scene thoroughly.|"
+        "Leave nothing out: what is here and where?",
         "pl": "Opisz obrazek dokładnie.|Podaj pełny opis.|Opisz każdy przedmiot i jego miejsce.|"
         "Napisz szczegółowy podpis.|Co tu jest i gdzie?||Opowiedz o obrazku ze wszystkimi szczegółami.",
         "vi": "Mô tả chi tiết bức tranh.|Cho một mô tả đầy đủ.|Tả từng vật và vị trí của nó.|Viết chú thích chi tiết.|"
@@ -133,7 +144,8 @@ TABLE: Table = {
         "Mark all of these with boxes: {list}.|Draw boxes around: {list}.|Look for {list}.||"
         "Give me the boxes of these: {list}.|Search the image for {list}.|Point out any of these: {list}.",
         "pl": "Znajdź: {list}.|Wykryj: {list}.|Zaznacz: {list}.|Gdzie są: {list}?||Poszukaj na obrazku: {list}.",
-        "vi": "Tìm: {list}.|Phát hiện: {list}.|Đánh dấu: {list}.|Những vật này ở đâu: {list}?||Hãy khoanh vùng: {list}.",
+        "vi": "Tìm: {list}.|Phát hiện: {list}.|Đánh dấu: {list}.|Những vật này ở đâu: {list}?||"
+        "Hãy khoanh vùng: {list}.",
         "ru": "Найди: {list}.|Обнаружь: {list}.|Отметь: {list}.|Где находятся: {list}?||Поищи на картинке: {list}.",
     },
     "detect_all": {
@@ -146,7 +158,8 @@ TABLE: Table = {
         "ru": "Обнаружь всё.|Найди все предметы.|Отметь каждый предмет.|Где что находится?||Обведи рамками все вещи.",
     },
     "refer": {
-        "en": "the {x}|{x}|the {x}|the {x}.|find the {x}|where is the {x}?|Where {is} the {x}?|Find the {x}.|Locate the {x}.|"
+        "en": "the {x}|{x}|the {x}|the {x}.|find the {x}|where is the {x}?|Where {is} the {x}?|Find the {x}.|"
+        "Locate the {x}.|"
         "Show me the {x}.|Which box holds the {x}?|Point to the {x}.|box of the {x}||"
         "Mark the {x} for me.|In which place {is} the {x}?|I am looking for the {x}.",
         "pl": "{x}|{x}|Znajdź: {x}.|Gdzie {is} {x}?|Wskaż: {x}.|Pokaż: {x}.||Zaznacz ramką: {x}.",
@@ -162,12 +175,16 @@ TABLE: Table = {
         "ru": "{x}|{x}|Сегментируй: {x}.|Обведи: {x}.|Дай контур: {x}.|Дай маску: {x}.||Вырежи с картинки: {x}.",
     },
     "relation": {
-        "en": "{Is} the {x} {relation} the {y}?|{Is} the {x} placed {relation} the {y}?|Do you see the {x} {relation} the {y}?|"
+        "en": "{Is} the {x} {relation} the {y}?|{Is} the {x} placed {relation} the {y}?|"
+        "Do you see the {x} {relation} the {y}?|"
         "Is it true that the {x} {is} {relation} the {y}?|Does the {x} lie {relation} the {y}?|"
         "Would you say the {x} {is} {relation} the {y}?|Can the {x} be found {relation} the {y}?|"
-        "The {x} {is} {relation} the {y}, right?|{Is} the {x} located {relation} the {y}?|The {x} {is} {relation} the {y}: true or not?||"
-        "Does one find the {x} {relation} the {y}?|Am I right that the {x} {is} {relation} the {y}?|{Is} the {x} drawn {relation} the {y}?",
-        "pl": "Czy {x} {is} {relation} {y}?|Czy to prawda, że {x} {is} {relation} {y}?|{x} {is} {relation} {y}, prawda?|"
+        "The {x} {is} {relation} the {y}, right?|{Is} the {x} located {relation} the {y}?|"
+        "The {x} {is} {relation} the {y}: true or not?||"
+        "Does one find the {x} {relation} the {y}?|Am I right that the {x} {is} {relation} the {y}?|"
+        "{Is} the {x} drawn {relation} the {y}?",
+        "pl": "Czy {x} {is} {relation} {y}?|Czy to prawda, że {x} {is} {relation} {y}?|"
+        "{x} {is} {relation} {y}, prawda?|"
         "Czy na obrazku {x} {is} {relation} {y}?||Czy widzisz, że {x} {is} {relation} {y}?",
         "vi": "{x} có ở {relation} {y} không?|{x} nằm {relation} {y} phải không?|Có phải {x} ở {relation} {y} không?|"
         "{x} ở {relation} {y}, đúng không?||Bạn thấy {x} ở {relation} {y} chứ?",
@@ -183,11 +200,14 @@ TABLE: Table = {
         "Starting at the {y}, which way {is} the {x}?|Tell me where the {x} {is} when looking from the {y}.|"
         "What side of the {y} {is} the {x} on?",
         "pl": "Gdzie {is} {x} względem przedmiotu: {y}?|Z której strony przedmiotu {y} {is} {x}?|"
-        "{y}: z której strony {is} {x}?|Patrząc od przedmiotu {y}, gdzie {is} {x}?||W którym kierunku od przedmiotu {y} {is} {x}?",
-        "vi": "{x} ở phía nào so với {y}?|So với {y}, {x} ở đâu?|{x} nằm ở hướng nào của {y}?|Vị trí của {x} so với {y}?||"
+        "{y}: z której strony {is} {x}?|Patrząc od przedmiotu {y}, gdzie {is} {x}?||"
+        "W którym kierunku od przedmiotu {y} {is} {x}?",
+        "vi": "{x} ở phía nào so với {y}?|So với {y}, {x} ở đâu?|{x} nằm ở hướng nào của {y}?|"
+        "Vị trí của {x} so với {y}?||"
         "Nhìn từ {y}, {x} ở phía nào?",
         "ru": "Где {x} относительно предмета {y}?|С какой стороны от предмета {y} находится {x}?|"
-        "Если смотреть от предмета {y}, где {x}?|{y}: с какой стороны {x}?||В каком направлении от предмета {y} находится {x}?",
+        "Если смотреть от предмета {y}, где {x}?|{y}: с какой стороны {x}?||"
+        "В каком направлении от предмета {y} находится {x}?",
     },
     "identify": {
         "en": "What is this?|What is in this region?|What is in the box?|Name this object.|Identify this.|"

@@ -94,8 +94,6 @@ _SIZES = """
 small|mały mała małe małe|nhỏ|маленький маленькая маленькое маленькие
 medium|średni średnia średnie średnie|vừa|средний средняя среднее средние
 large|duży duża duże duże|lớn|большой большая большое большие
-smallest|najmniejszy najmniejsza najmniejsze najmniejsze|nhỏ nhất|самый_маленький самая_маленькая самое_маленькое самые_маленькие
-largest|największy największa największe największe|lớn nhất|самый_большой самая_большая самое_большое самые_большие
 """
 
 GENDERS = "mfnp"
@@ -127,11 +125,13 @@ class Adjective:
 
 def _noun(line: str) -> Noun:
     name, plural, pl, vi, ru = line.split("|")
-    return Noun(name, plural, *pl.rsplit(" ", 1), vi, *ru.rsplit(" ", 1))  # type: ignore[arg-type]
+    polish, pl_gender = pl.rsplit(" ", 1)
+    russian, ru_gender = ru.rsplit(" ", 1)
+    return Noun(name, plural, polish, pl_gender, vi, russian, ru_gender)
 
 
 def _adjective(name: str, pl: str, vi: str, ru: str) -> Adjective:
-    return Adjective(name, tuple(pl.split()), vi, tuple(form.replace("_", " ") for form in ru.split()))
+    return Adjective(name, tuple(pl.split()), vi, tuple(ru.split()))
 
 
 NOUNS: dict[str, Noun] = {noun.name: noun for noun in map(_noun, _THINGS.split("\n")[1:-1])}
@@ -144,6 +144,20 @@ RGB: dict[str, tuple[int, int, int]] = {
 }
 SIZE_WORDS: dict[str, Adjective] = {
     row[0]: _adjective(*row) for row in (line.split("|") for line in _SIZES.split("\n")[1:-1])
+}
+SIZE_WORDS |= {
+    "smallest": Adjective(
+        "smallest",
+        ("najmniejszy", "najmniejsza", "najmniejsze", "najmniejsze"),
+        "nhỏ nhất",
+        ("самый маленький", "самая маленькая", "самое маленькое", "самые маленькие"),
+    ),
+    "largest": Adjective(
+        "largest",
+        ("największy", "największa", "największe", "największe"),
+        "lớn nhất",
+        ("самый большой", "самая большая", "самое большое", "самые большие"),
+    ),
 }
 SIZES: tuple[str, ...] = ("small", "medium", "large")
 
@@ -161,26 +175,31 @@ SIDES: dict[str, dict[Language, str]] = {  # the short answer to "where is it?"
     "below": {"en": "below", "pl": "poniżej", "vi": "phía dưới", "ru": "ниже"},
 }
 EXTREMES: dict[str, dict[Language, str]] = {  # the one of its kind that is farthest to a side; {x} stays as it is
-    "left": {"en": "leftmost {x}", "pl": "{x} najbardziej po lewej", "vi": "{x} ngoài cùng bên trái", "ru": "{x} левее всех"},
-    "right": {"en": "rightmost {x}", "pl": "{x} najbardziej po prawej", "vi": "{x} ngoài cùng bên phải", "ru": "{x} правее всех"},
+    "left": {
+        "en": "leftmost {x}",
+        "pl": "{x} najbardziej po lewej",
+        "vi": "{x} ngoài cùng bên trái",
+        "ru": "{x} левее всех",
+    },
+    "right": {
+        "en": "rightmost {x}",
+        "pl": "{x} najbardziej po prawej",
+        "vi": "{x} ngoài cùng bên phải",
+        "ru": "{x} правее всех",
+    },
     "top": {"en": "topmost {x}", "pl": "{x} najbliżej górnej krawędzi", "vi": "{x} trên cùng", "ru": "{x} выше всех"},
     "bottom": {"en": "lowest {x}", "pl": "{x} najbliżej dolnej krawędzi", "vi": "{x} dưới cùng", "ru": "{x} ниже всех"},
 }
-PLACES: dict[Language, tuple[str, ...]] = {  # three rows of three
-    "en": tuple(
-        "at the top left|at the top|at the top right|on the left|in the middle|on the right|"
-        "at the bottom left|at the bottom|at the bottom right".split("|")
-    ),
-    "pl": tuple(
-        "w lewym górnym rogu|u góry|w prawym górnym rogu|po lewej|na środku|po prawej|"
-        "w lewym dolnym rogu|na dole|w prawym dolnym rogu".split("|")
-    ),
-    "vi": tuple(
-        "ở góc trên bên trái|ở phía trên|ở góc trên bên phải|ở bên trái|ở giữa|ở bên phải|"
-        "ở góc dưới bên trái|ở phía dưới|ở góc dưới bên phải".split("|")
-    ),
-    "ru": tuple("вверху слева|вверху|вверху справа|слева|в центре|справа|внизу слева|внизу|внизу справа".split("|")),
+_PLACES: dict[Language, str] = {
+    "en": "at the top left|at the top|at the top right|on the left|in the middle|on the right|"
+    "at the bottom left|at the bottom|at the bottom right",
+    "pl": "w lewym górnym rogu|u góry|w prawym górnym rogu|po lewej|na środku|po prawej|"
+    "w lewym dolnym rogu|na dole|w prawym dolnym rogu",
+    "vi": "ở góc trên bên trái|ở phía trên|ở góc trên bên phải|ở bên trái|ở giữa|ở bên phải|"
+    "ở góc dưới bên trái|ở phía dưới|ở góc dưới bên phải",
+    "ru": "вверху слева|вверху|вверху справа|слева|в центре|справа|внизу слева|внизу|внизу справа",
 }
+PLACES = {language: tuple(text.split("|")) for language, text in _PLACES.items()}  # three rows of three
 THING: dict[Language, str] = {"en": "thing", "pl": "przedmiot", "vi": "vật", "ru": "предмет"}
 EVERYTHING: dict[Language, tuple[str, ...]] = {  # what to say to `count` for all there is
     "en": ("things", "objects", "everything"),

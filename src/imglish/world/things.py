@@ -6,6 +6,7 @@ crowded: six to fourteen, covering one another. repeats: two to eight of which s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -122,7 +123,7 @@ def _place(
 def _side(name: str, side: float) -> float:
     """A long thing gets a longer side than a square one of the same size."""
     wide, high = master(name).size
-    return side * min(1.3, (max(wide, high) / min(wide, high)) ** 0.35)
+    return side * min(1.3, math.pow(max(wide, high) / min(wide, high), 0.35))
 
 
 def _thing(item: _Placed, index: int, owner: NDArray[np.int8]) -> Thing:
@@ -143,7 +144,7 @@ def _thing(item: _Placed, index: int, owner: NDArray[np.int8]) -> Thing:
 
 
 def relations(things: Sequence[Thing]) -> tuple[tuple[int, str, int], ...]:
-    """Who is clearly left of, right of, above or below whom: by the centres of boxes, and one direction must dominate."""
+    """Who is clearly left of, right of, above or below whom: by the centres of boxes; one direction must dominate."""
     centres = [((thing.box[0] + thing.box[2]) / 2, (thing.box[1] + thing.box[3]) / 2) for thing in things]
     found = []
     for i, a in enumerate(centres):
