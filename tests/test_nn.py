@@ -22,6 +22,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
+from imglish.core.codecs import Pad
 from imglish.core.errors import InputError, UnknownName
 from imglish.nn import Bridge, BridgeConfig, BridgeProcessor, LetterboxProcessor
 from imglish.nn.adapters import ADAPTERS, build_adapter
@@ -513,6 +514,15 @@ def test_a_picture_fits_whole_into_the_frame(size: tuple[int, int]) -> None:
     assert columns[-1] + 1 == pytest.approx(size[0] * fitted.scale_x + fitted.pad_x, abs=0.51)
     assert rows[-1] + 1 == pytest.approx(size[1] * fitted.scale_y + fitted.pad_y, abs=0.51)
     assert len(columns) == SIDE or len(rows) == 24
+
+
+def test_the_frame_is_that_of_the_codecs() -> None:
+    picture = Image.effect_noise((50, 20), 80).convert("RGB")
+    assert LetterboxProcessor((SIDE, SIDE)).frame(picture) == Pad((SIDE, SIDE)).fit(picture.size).apply(picture)
+    corner = LetterboxProcessor((SIDE, SIDE), anchor="corner").frame(picture)
+    assert corner == Pad((SIDE, SIDE), anchor="corner").fit(picture.size).apply(picture)
+    with pytest.raises(InputError, match="anchor is 'middle'; allowed are centre, corner"):
+        LetterboxProcessor(anchor="middle")
 
 
 def test_pixels_are_normalised_per_channel() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,28 +12,21 @@ from transformers import BatchFeature, PreTrainedTokenizerBase
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.processing_utils import ProcessorMixin
 
+from imglish.core.codecs import Fitted, Pad
 from imglish.core.errors import InputError
 from imglish.core.types import Size
 from imglish.nn.config import BridgeConfig
 
 Piece = tuple[str, bool]  # a piece of text, and whether special tokens in it have power
+ANCHORS = ("centre", "corner")
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-
-
-class Fitted(NamedTuple):
-    """Where a picture lies in the frame: frame = picture * scale + pad."""
-
-    scale_x: float
-    scale_y: float
-    pad_x: float
-    pad_y: float
 
 
 class LetterboxProcessor(BaseImageProcessor):
     """Fits a picture whole into a frame of `image_size` (width, height), fills the rest, and normalises.
 
-    `image_mean` and `image_std` are per channel, of values from 0 to 1. Pictures are PIL images; opening files,
-    orientation and transparency are the work of `imglish.core.images`.
+    The frame and its defaults are those of `codecs.Pad`; `image_mean` and `image_std` are per channel, of values from
+    0 to 1. Pictures are PIL images; opening files, orientation and transparency are the work of `core.images`.
     """
 
     model_input_names = ("pixel_values",)
@@ -44,35 +37,28 @@ class LetterboxProcessor(BaseImageProcessor):
         image_mean: Sequence[float] = (0.5, 0.5, 0.5),
         image_std: Sequence[float] = (0.5, 0.5, 0.5),
         anchor: str = "centre",
-        fill: Sequence[int] = (128, 128, 128),
-        resample: str = "bilinear",
+        fill: Sequence[int] = (127, 127, 127),
+        resample: str = "bicubic",
         **kwargs: Any,
     ) -> None:
         kwargs.pop("image_processor_type", None)
         super().__init__(**kwargs)
-        if resample not in FILTERS:
-            raise InputError(f"resample is {resample!r}; allowed are {', '.join(FILTERS)}")
+        for name, value, allowed in (("resample", resample, FILTERS), ("anchor", anchor, ANCHORS)):
+            if value not in allowed:
+                raise InputError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
         self.image_size, self.image_mean, self.image_std = list(image_size), list(image_mean), list(image_std)
         self.anchor, self.fill, self.resample = anchor, list(fill), resample
 
     def fit(self, size: Size) -> Fitted:
         """Where a picture of that size lies in the frame."""
-        wide, high = self.image_size
-        scale = min(wide / size[0], high / size[1])
-        inner = max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
-        pad = ((wide - inner[0]) // 2, (high - inner[1]) // 2) if self.anchor == "centre" else (0, 0)
-        return Fitted(inner[0] / size[0], inner[1] / size[1], *pad)
+        anchor: Any = self.anchor
+        return Pad((self.image_size[0], self.image_size[1]), anchor).fit(size)
 
     def frame(self, image: Image.Image) -> Image.Image:
         """The picture as the model sees it, before normalisation."""
-        fitted = self.fit(image.size)
-        inner = (round(image.width * fitted.scale_x), round(image.height * fitted.scale_y))
-        frame = Image.new("RGB", (self.image_size[0], self.image_size[1]), tuple(self.fill))
+        red, green, blue = self.fill
         picture = image.convert("RGB")
-        if picture.size != inner:
-            picture = picture.resize(inner, FILTERS[self.resample])
-        frame.paste(picture, (round(fitted.pad_x), round(fitted.pad_y)))
-        return frame
+        return self.fit(image.size).apply(picture, fill=(red, green, blue), resample=FILTERS[self.resample])
 
     def normalise(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Frames (images, height, width, 3) of bytes as pixel values (images, 3, height, width)."""
