@@ -31,19 +31,19 @@ NAMES: dict[Language, dict[str, str]] = {
         "month": "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec",
         "day": "Mon Tue Wed Thu Fri Sat Sun",
         "word": "Tea Oats Rye Fish Milk Ham Nuts Figs Corn|Cats Dogs Cows Hens Bees Owls Mice|Rome Oslo Lima Kyiv Lyon "
-        "Bern Riga|Red Blue Pink Grey Green Black|Iron Gold Wood Coal Salt Tin Oil|Ann Bob Eve Joe Kim Lea Max Zoe",
+        "Bern Riga|Iron Gold Wood Coal Salt Tin Oil|Ann Bob Eve Joe Kim Lea Max Zoe",
     },
     "pl": {
         "month": "sty lut mar kwi maj cze lip sie wrz paź lis gru",
         "day": "pon wt śr czw pt sob ndz",
-        "word": "Łódź Rzym Oslo Lwów Ryga Kijów Bern|Ryż Żyto Ser Miód Sól Sok Owies Mąka|Koń Kot Pies Gęś Ryś Lis Łoś Żuk|"
+        "word": "Łódź Rzym Oslo Lwów Ryga Kijów Bern|Ryż Żyto Ser Miód Sól Sok Owies Mąka|Koń Kot Pies Gęś Ryś Lis Łoś|"
         "Lipa Buk Dąb Jodła Wiąz Sosna|Ewa Jan Ala Iza Leś Róża Jaś|Złoto Cyna Węgiel Miedź Sól Ropa",
     },
     "vi": {
         "month": "T1 T2 T3 T4 T5 T6 T7 T8 T9 T10 T11 T12",
         "day": "T2 T3 T4 T5 T6 T7 CN",
         "word": "Huế Vinh Lào Nga Đức Pháp Ý|Lúa Ngô Mía Đỗ Trà Sữa Cá Mận|Gà Bò Chó Mèo Vịt Lợn Hổ|"
-        "Đỏ Xanh Vàng Tím Nâu Hồng Đen|Gỗ Sắt Than Muối Vôi Đồng|An Hà Mỹ Sơn Vân Yến Đạt",
+        "Gỗ Sắt Than Muối Vôi Đồng|An Hà Mỹ Sơn Vân Yến Đạt",
     },
     "ru": {
         "month": "янв фев мар апр май июн июл авг сен окт ноя дек",

@@ -103,6 +103,17 @@ RECEIPT: Table = {
         "Hãy nói về hóa đơn này.",
         "ru": "Опиши чек.|Что в чеке?|Кратко изложи чек.|Опиши картинку.|Что купили?||Расскажи, что в этом чеке.",
     },
+    "unknown": {
+        "en": "Who was the cashier?|Was it paid in cash?|Where is the shop?|Who went shopping?|Is the shop open today?|"
+        "Was there a queue?|What colour is the bread?|What is the telephone number of the shop?||"
+        "Did the customer bring a bag?|Who owns this shop?|Was the food tasty?",
+        "pl": "Kto był kasjerem?|Czy płacono gotówką?|Gdzie jest ten sklep?|Kto robił zakupy?|"
+        "Jaki jest telefon do sklepu?||Kto jest właścicielem sklepu?",
+        "vi": "Ai là thu ngân?|Có trả bằng tiền mặt không?|Cửa hàng ở đâu?|Ai đã đi mua?|"
+        "Số điện thoại của cửa hàng là gì?||Ai là chủ cửa hàng?",
+        "ru": "Кто был кассиром?|Платили наличными?|Где находится магазин?|Кто делал покупки?|"
+        "Какой телефон у магазина?||Кто владелец магазина?",
+    },
     "total": {
         "en": "What is the total?|How much is the total?|How much was paid?|What does it cost in all?|"
         "What is the sum?|How much is it altogether?|What is the amount to pay?|Total?||"
@@ -216,6 +227,18 @@ CARD: Table = {
         "vi": "Mô tả thẻ.|Trên thẻ có gì?|Tóm tắt thẻ.|Mô tả ảnh này.|Thẻ của ai?||Hãy nói về thẻ này.",
         "ru": "Опиши карточку.|Что на карточке?|Кратко изложи карточку.|Опиши картинку.|Чья это карточка?||"
         "Расскажи, что на этой карточке.",
+    },
+    "unknown": {
+        "en": "What is the person's phone number?|How tall is this person?|Is this person married?|"
+        "What is the person's job?|Who took the photo?|What is the e-mail address?|Has the holder any children?|"
+        "What is the holder's favourite food?||Does this person like music?|What is the home address?|"
+        "Is the holder a politician?",
+        "pl": "Jaki jest numer telefonu tej osoby?|Jaki wzrost ma ta osoba?|Jaki zawód ma ta osoba?|"
+        "Jaki jest adres e-mail?|Czy ta osoba ma dzieci?||Jaki jest adres domowy?",
+        "vi": "Số điện thoại của người này là gì?|Người này cao bao nhiêu?|Người này làm nghề gì?|"
+        "Địa chỉ email là gì?|Người này có con không?||Địa chỉ nhà là gì?",
+        "ru": "Какой номер телефона у этого человека?|Какой рост у этого человека?|Кем работает этот человек?|"
+        "Какой адрес электронной почты?|Есть ли у него дети?||Какой домашний адрес?",
     },
     "name": {
         "en": "What is the first name?|What is the given name?|Which first name is on the card?|First name?|"

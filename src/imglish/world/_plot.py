@@ -136,7 +136,9 @@ def _marks(image: Image.Image, data: Data, look: Style, frame: Box) -> list[Text
         colour, half = look.colours[index % len(look.colours)], max(2.0, px / 3)
         if data.form == "bar":
             wide = min(slot * 0.36, px * 1.6)
-            pencil.rectangle((round(x - wide), round(y), round(x + wide), round(bottom) - 1), fill=colour)
+            pencil.rectangle(
+                (round(x - wide), min(round(y), round(bottom) - 1), round(x + wide), round(bottom) - 1), fill=colour
+            )
         else:
             pencil.ellipse((x - half, y - half, x + half, y + half), fill=look.colours[0])
         if data.written:
@@ -153,7 +155,7 @@ def _pie(image: Image.Image, data: Data, look: Style, rng: Random) -> list[TextL
     px, lines = look.px, []
     colours = rng.sample(PALETTE, len(data.names))
     legend = max(_text.width(name, look.face, px) for name in data.names) + px * 1.6
-    radius = min((image.width - legend - 12) / 2, (image.height - px * 2.4) / 2)
+    radius = max(3.0, min((image.width - legend - 12) / 2, (image.height - px * 2.4) / 2))
     x, y = 4 + radius, px * 1.9 + radius
     pencil, start = ImageDraw.Draw(image), rng.randrange(360)
     box = (x - radius, y - radius, x + radius, y + radius)

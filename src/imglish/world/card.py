@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 from imglish.core.results import Text
 from imglish.core.types import Box, Sample, Size
-from imglish.world import _lexicon, _papers, _text
+from imglish.world import _beyond, _lexicon, _papers, _text
 from imglish.world._forms import Maker
 from imglish.world._scene import LANGUAGES, Language, Scene, TextLine, Wording
 
@@ -173,6 +173,8 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
     yield _summary(make, scene)
     for name in make.rng.sample(sorted(fields), 2):
         yield make.ask("read_line", make.question(name), fields[name], tags=(name,))
+    if make.rng.random() < 0.15:
+        yield make.ask("unknown", make.question("unknown"), _beyond.UNKNOWN[language])
 
 
 def _summary(make: Maker, scene: Scene) -> Sample:

@@ -7,7 +7,7 @@ from random import Random
 
 from imglish.core.results import Text
 from imglish.core.types import Sample, Size
-from imglish.world import _figures, _papers, _plot, _text
+from imglish.world import _beyond, _figures, _papers, _plot, _text
 from imglish.world._forms import Maker
 from imglish.world._scene import LANGUAGES, Language, Scene, Wording
 
@@ -64,7 +64,9 @@ def _names(
     if form == "scatter":
         step = rng.choice((1, 1, 2, 5, 10))
         return "number", tuple(str(step * (index + 1)) for index in range(count))
-    sources = ["month", "day", "year", "letter"] if form == "line" else ["word", "word", "letter", "month", "day"]
+    sources = (
+        ["month", "day", "year", "letter"] if form == "line" else ["word", "word", "word", "letter", "month", "day"]
+    )
     rng.shuffle(sources)
     for source in sources:
         if source == "word":
@@ -96,7 +98,7 @@ def _values(rng: Random, form: str, count: int, trend: str, *, any_value: bool) 
             step = rng.choice((1, 2, 2, 4, 10, 10, 20, 50, 100))
             top = step * rng.randint(4, 6)
             unit = 1 if any_value else max(1, step // 2)
-            values = [unit * rng.randint(1, top // unit) for _ in range(count)]
+            values = [unit * rng.randint(max(1, top // unit // 20), top // unit) for _ in range(count)]
         if values.count(max(values)) > 1 or values.count(min(values)) > 1:
             continue
         if trend != "none":
@@ -131,6 +133,8 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
     yield make.ask("read_line", make.question("title"), facts["title"], tags=("title",))
     yield make.ask("identify", make.question("form"), _figures.FORMS[language][facts["form"]], tags=("form",))
     yield _conclusion(make, scene, table)
+    if rng.random() < 0.1:
+        yield make.ask("unknown", *_beyond.question(rng, language, wording))
 
 
 def _conclusion(make: Maker, scene: Scene, table: dict[str, int]) -> Sample:

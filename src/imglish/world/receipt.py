@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from imglish.core.results import Text
 from imglish.core.types import Point, Sample, Size
-from imglish.world import _lexicon, _papers, _text
+from imglish.world import _beyond, _lexicon, _papers, _text
 from imglish.world._forms import Maker
 from imglish.world._scene import LANGUAGES, Language, Scene, TextLine, Wording
 
@@ -167,7 +167,7 @@ def _print(
 
 
 def samples(scene: Scene, language: Language = "en", wording: Wording = "train") -> Iterator[Sample]:
-    """The fields as a record, a description, the lines, and short questions about shop, date, prices and total."""
+    """The fields as a record, a description, and short questions about shop, date, prices and total."""
     make = Maker(scene, _papers.RECEIPT, language, wording)
     fields, items = scene.fields, scene.facts["items"]
     yield make.extract(make.question("fields"), fields, _papers.ABOUT)
@@ -188,6 +188,8 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
         dearest = max(items, key=lambda item: item[1])[0]
         yield make.ask("read_line", make.question("dearest"), dearest, tags=("dearest",))
     yield make.ask("count", make.question("count"), str(len(items)), extra={"value": len(items)})
+    if make.rng.random() < 0.15:
+        yield make.ask("unknown", make.question("unknown"), _beyond.UNKNOWN[language])
 
 
 def _summary(make: Maker, scene: Scene) -> Sample:

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from imglish.core.types import Point, Sample, Size
-from imglish.world import _lexicon, _reading, _text, _words
+from imglish.world import _beyond, _lexicon, _reading, _text, _words
 from imglish.world._forms import Maker
 from imglish.world._scene import LANGUAGES, Language, Scene, TextLine, Wording
 
@@ -252,3 +252,5 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
         yield make.ask("read_line", make.question("last"), lines[-1].string)
     if scene.facts["real"]:
         yield make.ask("identify", make.question("language"), _reading.NAMES[language][scene.facts["language"]])
+    if make.rng.random() < 0.1:
+        yield make.ask("unknown", *_beyond.question(make.rng, language, wording))
