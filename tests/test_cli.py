@@ -136,7 +136,8 @@ def test_data_goes_to_stdout_and_the_receipt_to_stderr(
 @pytest.mark.parametrize("skill", SKILLS)
 def test_every_skill_draws_its_answer(skill: str, vlm: FakeVLM) -> None:
     assert cli.main([skill, *SKILLS[skill], "--out", "o.png"]) == 0
-    assert Image.open("o.png").width >= 64
+    with Image.open("o.png") as drawn:
+        assert drawn.width >= 64
 
 
 @pytest.mark.parametrize("skill", [*SKILLS, "chat", "world", "models", "version"])

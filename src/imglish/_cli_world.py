@@ -15,5 +15,7 @@ def write(kind: str, out: Path, *, count: int, **scene: Any) -> dict[str, Any]:
 
     with Progress(console=Console(stderr=True), transient=True) as progress:
         bar = progress.add_task(kind, total=count)
-        world.write(kind, out, count=count, progress=lambda done: progress.update(bar, completed=done), **scene)
-    return {"kind": kind, "scenes": count, "folder": str(out), "samples": str(out / "samples.jsonl")}
+        samples = world.write(
+            kind, out, count=count, progress=lambda done: progress.update(bar, completed=done), **scene
+        )
+    return {"kind": kind, "scenes": count, "folder": str(out), "samples": str(samples)}
