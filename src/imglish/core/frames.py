@@ -127,12 +127,12 @@ class Resized:
         """The arithmetic of Qwen2-VL's `smart_resize`."""
         width, height = _checked(size)
         step, pixels = self.multiple, width * height
-        new = [max(step, round(side / step) * step) for side in size]
+        new = [round(side / step) * step for side in size]
         if new[0] * new[1] > self.max_pixels:
             shrink = math.sqrt(pixels / self.max_pixels)
             new = [max(step, math.floor(side / shrink / step) * step) for side in size]
-        elif new[0] * new[1] < self.min_pixels:
-            grow = math.sqrt(self.min_pixels / pixels)
+        elif new[0] * new[1] < max(self.min_pixels, 1):  # a thin side may have been rounded to nothing
+            grow = math.sqrt(max(self.min_pixels, 1) / pixels)
             new = [math.ceil(side * grow / step) * step for side in size]
         return Fitted(size, (new[0], new[1]), new[0] / width, new[1] / height)
 

@@ -131,6 +131,8 @@ def to_messages(value: str | Message | Mapping[str, Any] | Iterable[Any]) -> tup
         return (value,)
     if isinstance(value, Mapping):
         return (_message(value, 0),)
+    if not isinstance(value, Iterable) or isinstance(value, bytes):
+        raise InputError(f"messages are given as {_short(value)}; allowed are a string, a message or a list of them")
     return tuple(item if isinstance(item, Message) else _message(item, index) for index, item in enumerate(value))
 
 
