@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -96,6 +97,7 @@ def tiny() -> tuple[Bridge, BridgeProcessor]:
 def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Bridge, BridgeProcessor, Familiarity | None]:
     """The model of a folder, its processor, and what it is used to seeing."""
     import torch
+    from safetensors import SafetensorError
 
     from imglish.nn import Bridge, BridgeProcessor
 
@@ -106,12 +108,14 @@ def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Bridge, BridgePro
             f"{folder} has no weights as safetensors, and no other form is read; it has {found}",
             hint="save them with model.save_pretrained(folder)",
         )
+    precision = getattr(torch, dtype)
     try:
-        model, report = Bridge.from_pretrained(
-            folder, dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True, output_loading_info=True
-        )
-        processor = BridgeProcessor.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        with _quiet():
+            model, report = Bridge.from_pretrained(
+                folder, dtype=precision, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+            processor = BridgeProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"cannot load {folder}: {error}") from error
     for what in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if report.get(what):
@@ -128,6 +132,22 @@ def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Bridge, BridgePro
     return model, processor, Familiarity.read(folder, device) if (folder / FAMILIARITY).is_file() else None
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no report of transformers: what is wrong with a checkpoint is said by the error."""
+    from transformers.utils import logging
+
+    level, shown = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+
+
 @dataclass(frozen=True, eq=False)
 class Familiarity:
     """A Gaussian of the encoder's features, each picture's averaged over its tokens.
@@ -140,17 +160,21 @@ class Familiarity:
     threshold: float
 
     @classmethod
-    def fit(cls, features: torch.Tensor, *, directions: int = 64, quantile: float = 0.999) -> Familiarity:
-        """From features (pictures, D) of the world; `quantile` of them will be called familiar."""
+    def fit(cls, features: torch.Tensor, *, quantile: float = 0.999, shrinkage: float = 0.01) -> Familiarity:
+        """From features (pictures, D) of the world; `quantile` of unseen pictures of it will be called familiar.
+
+        Directions in which the world hardly varies tell most, so all are kept, none narrower than `shrinkage` of the
+        mean variance. The Gaussian is of two thirds of the pictures, the threshold of the others.
+        """
         import torch
 
         features = features.double()
-        mean = features.mean(0)
-        _, spread, axes = torch.linalg.svd(features - mean, full_matrices=False)
-        count = min(directions, int((spread > spread[0] * 1e-4).sum()))
-        whiten = axes[:count].T / (spread[:count] / (len(features) - 1) ** 0.5)
-        known = cls(mean.float(), whiten.float(), 1.0)
-        return cls(known.mean, known.whiten, float(known.distance(features.float()).quantile(quantile)))
+        held = torch.arange(len(features), device=features.device) % 3 == 0
+        mean = features[~held].mean(0)
+        variance, axes = torch.linalg.eigh(torch.cov((features[~held] - mean).T))
+        whiten = axes / (variance.clamp(min=0) + shrinkage * variance.mean()).sqrt()
+        known = cls(mean.float(), whiten.to(torch.bfloat16), 1.0)
+        return cls(known.mean, known.whiten, float(known.distance(features[held].float()).quantile(quantile)))
 
     @classmethod
     def read(cls, folder: Path, device: str) -> Familiarity:
@@ -159,7 +183,7 @@ class Familiarity:
 
         try:
             tensors = load_file(folder / FAMILIARITY, device=device)
-            return cls(tensors["mean"].float(), tensors["whiten"].float(), float(tensors["threshold"]))
+            return cls(tensors["mean"].float(), tensors["whiten"], float(tensors["threshold"]))
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"cannot read {folder / FAMILIARITY}: {error}") from error
 
@@ -173,7 +197,7 @@ class Familiarity:
 
     def distance(self, features: torch.Tensor) -> torch.Tensor:
         """(pictures,) of features (pictures, D)."""
-        return ((features.float() - self.mean) @ self.whiten).square().mean(-1).sqrt()
+        return ((features.float() - self.mean) @ self.whiten.float()).square().mean(-1).sqrt()
 
     def familiarity(self, features: torch.Tensor) -> torch.Tensor:
         """(pictures,): 1 and more is like the pictures of the world, less is unlike them."""

@@ -1,0 +1,422 @@
+"""Loading and running a model: every skill, batches, streams, chats, receipts, and what happens when it cannot be."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from imglish.core.errors import CheckpointError, ImageError, InputError, SkillError, UnknownName
+from imglish.core.results import Boxes, Masks, Record, Result, Text, TextRegions
+from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
+from imglish.engine import generate
+from imglish.engine.generate import Decoded, Options
+from imglish.engine.load import load_checkpoint
+from imglish.engine.vlm import VLM, load, open_request
+from imglish.families._base import Loaded
+from imglish.families._imglish_model import Familiarity
+from imglish.families.imglish import Family
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return Family().tiny()
+
+
+@pytest.fixture(scope="module")
+def vlm(loaded: Loaded) -> VLM:
+    return VLM(loaded, max_tokens=12)
+
+
+@pytest.fixture(scope="module")
+def folder(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path: Path = tmp_path_factory.mktemp("checkpoint")
+    loaded.model.save_pretrained(path)
+    loaded.processor.save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def broken(folder: Path, tmp_path: Path) -> Path:
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (231, 150)) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8))
+
+
+def request(skill: str = "ask", text: str = "How many?", *images: Image.Image, **more: Any) -> Request:
+    parts = [VideoPart(images)] if skill == "watch" else [ImagePart(image) for image in images or (picture(),)]
+    return Request(skill, (Message("user", (*parts, TextPart(text))),), text, **more)
+
+
+class Person(pydantic.BaseModel):
+    name: str
+    age: int | None = None
+
+
+def test_every_skill_returns_its_result(vlm: VLM) -> None:
+    image = picture()
+    results: dict[str, tuple[Result, type[Result]]] = {
+        "ask": (vlm.ask([image, image], "What changed?"), Text),
+        "caption": (vlm.caption(image, detail="brief", tone="positive", language="pl"), Text),
+        "detect": (vlm.detect(image, ["cat", "dog"]), Boxes),
+        "ground": (vlm.ground(image, "the cat"), Boxes),
+        "segment": (vlm.segment(image, "the cat"), Masks),
+        "read": (vlm.read(image), TextRegions),
+        "identify": (vlm.identify(image, (3, 4, 60, 70)), Text),
+        "count": (vlm.count(image, "cats"), Text),
+        "extract": (vlm.extract(image, Person), Record),
+        "watch": (vlm.watch([image] * 3, "What moved?"), Text),
+        "chat": (vlm.chat().say("Hello?", image=image), Text),
+    }
+    assert results.keys() == set(vlm.skills)
+    for skill, (result, kind) in results.items():
+        assert type(result) is kind, skill
+        assert result.receipt is not None
+        assert result.receipt.generated_tokens <= 12
+        assert result.picture is not None
+        assert result.picture.size == image.size
+        assert kind.from_json(json.loads(json.dumps(result.to_json()))) == result
+
+
+def test_a_receipt_is_what_the_tensor_says(loaded: Loaded, vlm: VLM) -> None:
+    """The picture is found again in the tensor, at the place and in the scale that the receipt tells."""
+    for size in ((231, 150), (150, 231), (192, 192), (40, 30), (7, 90)):
+        image = Image.new("RGB", size, (255, 0, 0))
+        one = request("ask", "?", image)
+        (receipt,) = [vlm.run([one])[0].receipt]
+        assert receipt is not None
+        tensors, _ = loaded.family.inputs(loaded, [open_request(one)])
+        pixels = tensors["pixel_values"]
+        seen = receipt.images[0]
+        assert seen.original_size == size
+        assert seen.model_size == (pixels.shape[3], pixels.shape[2])
+        red = (pixels[0, 0] > pixels[0, 1] + 0.5).nonzero()
+        left, top = seen.pad
+        right, bottom = (side * scale + pad for side, scale, pad in zip(size, seen.scale, seen.pad, strict=True))
+        assert (red.min(0).values.tolist(), (red.max(0).values + 1).tolist()) == (
+            [top, left],
+            pytest.approx([bottom, right]),
+        )
+        image_id = loaded.tokenizer.convert_tokens_to_ids("<image>")
+        assert seen.image_tokens == int((tensors["input_ids"] == image_id).sum())
+        assert receipt.prompt_tokens == int(tensors["attention_mask"].sum())
+
+
+def test_frames_take_fewer_tokens_and_are_numbered(loaded: Loaded, vlm: VLM) -> None:
+    receipt = vlm.watch([picture(1), picture(2)], "?").receipt
+    assert receipt is not None
+    assert [seen.frame for seen in receipt.images] == [0, 1]
+    assert {seen.image_tokens for seen in receipt.images} == {loaded.processor.frame_tokens}
+    assert loaded.processor.frame_tokens < loaded.processor.image_tokens
+
+
+def test_results_come_in_the_order_of_their_requests(vlm: VLM) -> None:
+    requests = [
+        request("ask", "a much longer question about it", picture(1)),
+        request("detect", "", picture(2, (40, 90)), labels=("cat",)),
+        request("ask", "?", picture(3)),
+        request("watch", "Where?", picture(4), picture(5)),
+        request("ask", "And?", picture(6), picture(7)),
+        request("detect", "", picture(8)),
+    ]
+    together = vlm.run(requests, batch=4)
+    for one, result in zip(requests, together, strict=True):
+        alone = vlm.run([one])[0]
+        assert alone.raw == result.raw
+        assert alone.receipt == result.receipt
+        assert type(alone) is type(result)
+
+
+def test_rows_that_end_leave_the_batch_unharmed(loaded: Loaded) -> None:
+    """Every row ends elsewhere, and still writes what it writes alone."""
+    requests = [request("ask", f"{n}?", picture(n)) for n in range(6)]
+    free = VLM(loaded, max_tokens=24).run(requests)
+    stops = sorted({result.raw[4] for result in free if len(result.raw) > 4})[:2]
+    vlm = VLM(loaded, max_tokens=24, stop=tuple(stops))
+    together = vlm.run(requests)
+    assert {result.raw for result in together} == {vlm.run([one])[0].raw for one in requests}
+    lengths = [result.receipt.generated_tokens for result in together if result.receipt]
+    assert len(set(lengths)) > 1
+
+
+def test_greedy_is_the_default_and_seeds_repeat(loaded: Loaded) -> None:
+    one = [request("ask", "?", picture())]
+    vlm = VLM(loaded, max_tokens=16)
+    assert vlm.run(one)[0].raw == vlm.run(one)[0].raw
+    warm = [vlm.run(one, temperature=2.0, seed=seed)[0].raw for seed in (1, 1, 2)]
+    assert warm[0] == warm[1] != warm[2]
+    assert vlm.run(one, temperature=2.0, top_p=1e-6, seed=5)[0].raw == vlm.run(one)[0].raw
+
+
+def test_an_answer_that_is_cut_says_so(loaded: Loaded) -> None:
+    (result,) = VLM(loaded, max_tokens=3).run([request()])
+    assert result.receipt is not None
+    assert result.receipt.truncated
+    assert result.receipt.generated_tokens == 3
+    assert [problem.kind for problem in result.problems] == ["truncated"]
+
+
+def test_a_stop_string_ends_the_answer_before_it(loaded: Loaded) -> None:
+    vlm = VLM(loaded, max_tokens=30)
+    whole = vlm.run([request()])[0].raw
+    word = whole[5:8]
+    stopped = vlm.run([request()], stop=word)[0]
+    assert stopped.raw == whole[: whole.index(word)]
+    assert stopped.receipt is not None
+    assert not stopped.receipt.truncated
+    stream = vlm.stream(request().messages, stop=word)
+    assert "".join(stream) == stream.result.raw
+
+
+def test_a_stream_is_the_same_answer_in_pieces(vlm: VLM) -> None:
+    messages = [{"role": "user", "content": [{"type": "image", "image": picture()}, {"type": "text", "text": "ćóż?"}]}]
+    stream = vlm.stream(messages, max_tokens=20)
+    pieces = list(stream)
+    assert len(pieces) > 1
+    assert "".join(pieces) == stream.result.raw
+    assert vlm.stream(messages, max_tokens=20).result.raw == stream.result.raw
+    assert stream.result.receipt is not None
+
+
+class Scripted:
+    """A model that writes given ids, one per call, whatever it is shown."""
+
+    def __init__(self, rows: list[list[int]], vocabulary: int) -> None:
+        self.rows, self.step, self.vocabulary = rows, 0, vocabulary
+        self.device, self.generation_config = torch.device("cpu"), SimpleNamespace(suppress_tokens=None)
+        self.alive = list(range(len(rows)))
+
+    def batch_select_indices(self, kept: torch.Tensor) -> None:
+        self.alive = [self.alive[place] for place in kept.tolist()]
+
+    def __call__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> Any:
+        assert len(input_ids) == len(attention_mask) == len(self.alive)
+        logits = torch.full((len(self.alive), 1, self.vocabulary), -20.0)
+        for place, row in enumerate(self.alive):
+            logits[place, 0, self.rows[row][self.step]] = 20.0
+        self.step += 1
+        return SimpleNamespace(logits=logits, past_key_values=self)
+
+
+def script(loaded: Loaded, *texts: str) -> tuple[Loaded, dict[str, torch.Tensor]]:
+    rows = [[*loaded.tokenizer.encode(text), loaded.tokenizer.eos_token_id] for text in texts]
+    longest = max(map(len, rows))
+    model = Scripted([row + [0] * (longest - len(row)) for row in rows], len(loaded.tokenizer))
+    ones = torch.ones(len(rows), 3, dtype=torch.long)
+    return dataclasses.replace(loaded, model=model), {"input_ids": ones, "attention_mask": ones}
+
+
+def test_decoding_ends_each_row_at_its_end_token(loaded: Loaded) -> None:
+    texts = ("red", "a żółta łódź 🐈", "", "dog and dog")
+    scripted, tensors = script(loaded, *texts)
+    rows = generate.decode(scripted, tensors, Options())
+    assert [row.text for row in rows] == list(texts)
+    assert all(row.ended and len(row.ids) == len(row.logprobs) for row in rows)
+    assert all(value == pytest.approx(0, abs=1e-4) for row in rows for value in row.logprobs)
+
+
+@pytest.mark.parametrize("stop", [(), ("ź x",), ("zzz", "never")])
+def test_pieces_of_a_stream_never_break_a_letter(loaded: Loaded, stop: tuple[str, ...]) -> None:
+    text = "żółta łódź 🐈 đèn"
+    scripted, tensors = script(loaded, text)
+    pieces = list(generate.pieces(scripted, tensors, Options(stop=stop), Decoded()))
+    assert "".join(pieces) == text
+    assert all("\ufffd" not in piece for piece in pieces)
+
+
+def test_stop_strings_across_tokens_never_reach_the_stream(loaded: Loaded) -> None:
+    scripted, tensors = script(loaded, "one END two")
+    row = Decoded()
+    assert "".join(generate.pieces(scripted, tensors, Options(stop=("END",)), row)) == "one "
+    assert row.text == "one "
+
+
+def test_a_chat_remembers_its_turns_and_images(vlm: VLM) -> None:
+    chat = vlm.chat(system="Be short.")
+    first = chat.say("What is this?", image=picture())
+    second = chat.say("And which colour?")
+    assert first.receipt is not None
+    assert second.receipt is not None
+    assert second.receipt.images == first.receipt.images
+    assert second.receipt.prompt_tokens > first.receipt.prompt_tokens
+    assert [message.role for message in chat.messages] == ["system", "user", "assistant", "user", "assistant"]
+    assert "".join(chat.stream("More?")) == chat.messages[-1].text
+    chat.reset()
+    assert [message.role for message in chat.messages] == ["system"]
+    with pytest.raises(SkillError, match="no image"):
+        chat.say("What is this?")
+    assert len(chat.messages) == 1
+
+
+def test_extract_takes_a_class_a_schema_or_names(vlm: VLM) -> None:
+    image = picture()
+    assert vlm.extract(image, Person).data.keys() == {"name", "age"}
+    assert vlm.extract(image, Person)["age"] is None
+    assert vlm.extract(image, ["name", "date of birth"]).data == {"name": "N/A", "date of birth": "N/A"}
+    assert vlm.extract(image, {"properties": {"total": {"type": "number"}}}).data == {"total": "N/A"}
+    for wrong in ("name", [], {}, [1], 7):
+        with pytest.raises(InputError):
+            vlm.extract(image, wrong)
+
+
+def test_wrong_input_is_told_before_the_model_runs(vlm: VLM, tmp_path: Path) -> None:
+    image = picture()
+    with pytest.raises(ImageError, match=r"nowhere\.png"):
+        vlm.ask(tmp_path / "nowhere.png", "?")
+    with pytest.raises(InputError, match="detail"):
+        vlm.caption(image, detail="long")
+    with pytest.raises(InputError, match="tone"):
+        vlm.caption(image, tone="sad")
+    with pytest.raises(InputError, match="x1 < x2"):
+        vlm.identify(image, (9, 9, 3, 3))
+    with pytest.raises(InputError, match="no option 'max_token'"):
+        vlm.ask(image, "?", max_token=3)
+    with pytest.raises(SkillError, match="language 'xx'"):
+        vlm.ask(image, "?", language="xx")
+    with pytest.raises(SkillError, match="9 images"):
+        vlm.ask([image] * 9, "?")
+    with pytest.raises(InputError, match="last message"):
+        vlm.stream([{"role": "assistant", "content": "hello"}])
+    for options in ({"max_tokens": 0}, {"temperature": -1.0}, {"top_p": 0.0}, {"stop": ("",)}, {"batch": 0}):
+        with pytest.raises(InputError, match=next(iter(options))):
+            vlm.ask(image, "?", **options)
+
+
+def test_a_skill_that_the_family_lacks_names_families_that_have_it(loaded: Loaded) -> None:
+    class Mute(Family):
+        name = "mute"
+        skills = frozenset({"ask"})
+
+    mute = VLM(dataclasses.replace(loaded, family=Mute()))
+    with pytest.raises(SkillError, match="'mute' has no skill 'detect'") as caught:
+        mute.detect(picture(), ["cat"])
+    assert "imglish" in caught.value.hint
+    with pytest.raises(SkillError, match="no skill 'fly'"):
+        mute.run([request("fly")])
+
+
+def test_a_folder_is_loaded_by_its_model_type(folder: Path, vlm: VLM) -> None:
+    again = load(folder, device="cpu")
+    again.options = vlm.options
+    one = [request()]
+    assert again.run(one)[0].raw == vlm.run(one)[0].raw
+    receipt = again.run(one)[0].receipt
+    assert receipt is not None
+    assert (receipt.family, receipt.checkpoint) == ("imglish", str(folder))
+
+
+def test_missing_and_unexpected_weights_fail_the_load_by_name(broken: Path) -> None:
+    weights = load_file(broken / "model.safetensors")
+    gone = weights.pop("adapter.project.weight")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"missing keys: adapter\.project\.weight"):
+        load(broken)
+    save_file(
+        {**weights, "adapter.project.weight": gone, "adapter.extra": gone.clone()},
+        broken / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(CheckpointError, match=r"unexpected keys: adapter\.extra"):
+        load(broken)
+
+
+def test_only_safetensors_are_read(broken: Path) -> None:
+    (broken / "model.safetensors").rename(broken / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match="safetensors"):
+        load(broken)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\x00" * 100])
+def test_damaged_weights_are_a_checkpoint_error(broken: Path, damage: bytes) -> None:
+    (broken / "model.safetensors").write_bytes(damage)
+    with pytest.raises(CheckpointError):
+        load(broken)
+
+
+def test_an_unknown_model_type_names_the_nearest(broken: Path) -> None:
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps({**config, "model_type": "imglish_brige"}))
+    with pytest.raises(UnknownName, match=r"'imglish_brige'\. Did you mean 'imglish_bridge'"):
+        load(broken)
+    (broken / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load(broken)
+    (broken / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"no config\.json"):
+        load(broken)
+
+
+def test_what_is_no_model_says_what_would_be(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="hub"):
+        load("microsoft/Florence-2-base")
+    with pytest.raises(UnknownName, match=r"imglihs.*Did you mean 'imglish'"):
+        load("imglihs")
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(InputError, match="is a file"):
+        load(tmp_path / "a.txt")
+    with pytest.raises(InputError, match="dtype is 'int8'"):
+        load(tmp_path, dtype="int8")
+    with pytest.raises(InputError, match="device is 'tpu'"):
+        load(tmp_path, device="tpu")
+
+
+def test_missing_shipped_weights_tell_how_to_train_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
+    with pytest.raises(CheckpointError, match="shipped checkpoint is missing") as caught:
+        load_checkpoint()
+    assert "recipes/shipped" in caught.value.hint
+
+
+def features(loaded: Loaded, images: list[Image.Image]) -> torch.Tensor:
+    pixels = loaded.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        return torch.Tensor(loaded.model.vision(pixel_values=pixels).last_hidden_state.mean(1))
+
+
+def test_a_picture_unlike_the_world_is_warned_of(broken: Path, loaded: Loaded) -> None:
+    grey = [Image.new("RGB", (100, 80), (90 + n // 3, 90 + n // 2, 100)) for n in range(90)]
+    Familiarity.fit(features(loaded, grey), quantile=1.0).save(broken)
+    vlm = load(broken, device="cpu")
+    strange, known = Image.new("RGB", (100, 80), (255, 0, 0)), grey[44]
+    results = vlm.run([request("ask", "?", known), request("ask", "?", strange), request("ask", "?", known, strange)])
+    kinds = [[problem.kind for problem in result.warnings if problem.kind == "out_of_world"] for result in results]
+    assert kinds == [[], ["out_of_world"], ["out_of_world"]]
+    message = results[1].warnings[-1].message
+    assert "imglish ask" in message
+    assert "--model" in message
+    assert "picture 2 of 2" in results[2].warnings[-1].message
+    assert results[1].parsed
+
+
+def test_a_watched_batch_stays_small(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    look = Family.look
+
+    def spy(self: Family, loaded: Loaded, tensors: dict[str, Any], requests: Any) -> Any:
+        seen.append(len(tensors["pixel_values"]))
+        return look(self, loaded, tensors, requests)
+
+    monkeypatch.setattr(Family, "look", spy)
+    vlm.run([request("watch", "?", *[picture(0, (20, 20))] * 24) for _ in range(6)], max_tokens=1)
+    assert seen == [96, 48]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a test went to the network")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
