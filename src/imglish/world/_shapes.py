@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from functools import cache
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from imglish.world._text import font
 
@@ -48,23 +48,26 @@ _OWN: dict[str, str] = {
     "mushroom": "+e 0 2 100 96; 0r -5 52 105 105; -p 36 52 64 52 70 98 30 98; "
     "-e 22 20 40 38; -e 56 10 70 24; -e 66 32 82 46",
     "apple": "+e 4 24 60 98; +e 40 24 96 98; +e 24 30 76 94; -p 46 34 50 4 58 6 53 34; -p 55 22 66 4 88 4 76 20",
-    "boat": "+p 0 68 100 68 82 96 18 96; -r 46 4 52 68; +p 56 8 92 60 56 60; +p 42 16 42 60 12 60",
+    "boat": "+p 0 68 100 68 82 96 18 96; +p 50 6 94 62 50 62; +p 50 14 50 62 10 62; -r 47 2 53 68",
     "bell": "+e 22 6 78 70; +p 22 38 78 38 84 72 100 84 0 84 16 72; -e 40 78 60 99; -e 43 -2 57 12",
     "bottle": "-r 40 0 60 10; +r 42 8 58 34; +e 28 24 72 60; +r 28 42 72 100; -r 28 54 72 78",
     "hat": "+e 0 62 100 92; +p 26 14 74 14 78 76 22 76; -p 24 56 76 56 78 68 22 68",
     "lightning bolt": "+p 58 0 18 56 46 56 34 100 84 38 54 38 72 0",
     "padlock": "+e 20 0 80 72; 0e 34 15 66 60; 0r -5 40 105 105; +r 8 40 92 98; -e 41 54 59 72; -r 46 66 54 86",
+    "pencil": "+r 16 33 76 67; -p 76 33 100 50 76 67; +p 92 44 100 50 92 56; -r 10 33 16 67; +r 0 33 10 67; "
+    "-r 16 49 76 52",
     "drop": "+e 18 36 82 100; +p 50 0 78 56 22 56",
 }
 _CURVED: dict[str, tuple[float, ...]] = {"star": _star(5, 0.42)}
 
-# A pictograph: its character, and whether its ink is the thing's colour ("ink") or what its ink encloses is ("fill").
+# A pictograph: its character, and whether its ink is the thing's colour ("ink") or what its ink encloses is ("fill");
+# "join" is "ink" with the narrow gaps between its pieces closed.
 _GLYPHS: dict[str, tuple[str, str]] = {
     "keyboard": ("\u2328", "fill"),
     "sun": ("\u2739", "ink"),
     "cloud": ("\u2601", "ink"),
     "umbrella": ("\u2602", "ink"),
-    "telephone": ("\u260e", "ink"),
+    "telephone": ("\u260e", "join"),
     "clover": ("\u2618", "ink"),
     "hand": ("\u261b", "ink"),
     "skull": ("\u2620", "fill"),
@@ -84,7 +87,6 @@ _GLYPHS: dict[str, tuple[str, str]] = {
     "scissors": ("\u2702", "ink"),
     "plane": ("\u2708", "ink"),
     "envelope": ("\u2709", "fill"),
-    "pencil": ("\u270f", "fill"),
     "snowflake": ("\u2744", "ink"),
     "mouse": ("\U0001f42d", "fill"),
     "cow": ("\U0001f42e", "fill"),
@@ -137,10 +139,13 @@ def _pictograph(character: str, style: str) -> Image.Image:
     sheet = Image.new("L", (round(right - left) + 20, round(bottom - top) + 20), 0)
     ImageDraw.Draw(sheet).text((10 - left, 10 - top), character, font=face, fill=255)
     ink = sheet.point([0] * 128 + [255] * 128)
-    outside = ink.copy()
+    whole = ink.filter(ImageFilter.MaxFilter(17)).filter(ImageFilter.MinFilter(17)) if style == "join" else ink
+    outside = whole.copy()
     ImageDraw.floodfill(outside, (0, 0), 77)
-    main, detail = (MAIN, DETAIL) if style == "ink" else (DETAIL, MAIN)
-    return outside.point([detail] + [0] * 254 + [main])
+    main, detail = (DETAIL, MAIN) if style == "fill" else (MAIN, DETAIL)
+    solid = outside.point([detail] + [0] * 254 + [detail])
+    solid.paste(main, (0, 0), ink)
+    return solid
 
 
 def is_dark(name: str) -> bool:
