@@ -83,15 +83,19 @@ def cast(
     *,
     kinds: Sequence[Scale] = ("small", "medium", "medium", "large"),
     gap: int = 3,
+    sides: tuple[int, int] | None = None,
 ) -> list[Actor]:
-    """A place for every (name, colour), none touching another; what finds no place, even small, is left out."""
+    """A place for every (name, colour), none touching another; what finds no place, even small, is left out.
+
+    `kinds` are the sizes to choose from, or `sides` the pixels of the longer side in a frame of 192.
+    """
     unit, actors = max(size) / 192, list[Actor]()
     for name, colour in wanted:
         kind, turn = rng.choice(kinds), round(rng.uniform(-15, 15), 1)
         for attempt in range(TRIES):
             if attempt % 12 == 0:
                 kind = kind if attempt == 0 else "small"
-                mark = stamp(name, rng.randint(*SIDES[kind]) * unit, turn)
+                mark = stamp(name, rng.randint(*(sides or SIDES[kind])) * unit, turn)
             room = size[0] - mark.size[0], size[1] - mark.size[1]
             if min(room) < 0:
                 continue
