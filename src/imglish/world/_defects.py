@@ -29,10 +29,10 @@ def _toward(x: int, y: int, step: int, length: int) -> tuple[int, int]:
 
 
 def _polyline(size: Size, path: Path, width: int) -> Alpha:
-    """`width` in thirds of a pixel."""
+    """`width` in thirds of a pixel, at least two pixels."""
 
     def strokes(pen: ImageDraw.ImageDraw, fine: int) -> None:
-        pen.line([(x * fine // 16, y * fine // 16) for x, y in path], fill=255, width=width, joint="curve")
+        pen.line([(x * fine // 16, y * fine // 16) for x, y in path], fill=255, width=max(width, 6), joint="curve")
 
     return cover(size, strokes)
 
@@ -65,7 +65,7 @@ def _scratch(pixels: Pixels, rng: Random, size: Size, unit: int) -> Bitmap:
     heading, turn, path = rng.randrange(STEPS), rng.choice((-1, 0, 0, 1)), [(x, y)]
     for bit in range(rng.randint(5, 9)):
         path.append(_toward(*path[-1], heading + (turn if bit > 2 else 0), unit * rng.randint(9, 16)))
-    alpha = _polyline(size, path, rng.randint(6, 9))
+    alpha = _polyline(size, path, rng.randint(6, 9) * unit // 16)
     shadow = np.roll(alpha, (1, 1), (0, 1)) * 3 // 5
     blend(pixels, shadow, pixels * 9 // 20)
     blend(pixels, alpha, np.minimum(pixels + rng.randint(70, 100), 252))
@@ -77,12 +77,12 @@ def _crack(pixels: Pixels, rng: Random, size: Size, unit: int) -> Bitmap:
     heading, trunk = rng.randrange(STEPS), [(x, y)]
     for _ in range(rng.randint(6, 9)):
         trunk.append(_toward(*trunk[-1], heading + rng.choice((-3, -2, 2, 3)), unit * rng.randint(7, 12)))
-    alpha = _polyline(size, trunk, rng.randint(7, 9))
+    alpha = _polyline(size, trunk, rng.randint(7, 9) * unit // 16)
     for at in rng.sample(range(2, len(trunk) - 1), rng.randint(2, 3)):
         side, branch = rng.choice((-4, 4)), [trunk[at]]
         for _ in range(rng.randint(2, 3)):
             branch.append(_toward(*branch[-1], heading + side + rng.choice((-2, 2)), unit * rng.randint(5, 9)))
-        alpha = np.maximum(alpha, _polyline(size, branch, 6))
+        alpha = np.maximum(alpha, _polyline(size, branch, 6 * unit // 16))
     blend(pixels, alpha * 9 // 10, np.full_like(pixels, rng.randint(14, 34)))
     return alpha >= 90
 

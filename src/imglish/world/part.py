@@ -103,9 +103,8 @@ def samples(scene: Scene, language: Language = "en", wording: Wording = "train")
     yield maker.ask("identify", maker.question("material"), names[scene.facts["material"]], tags=("material",))
     level = rng.randrange(3)
     asked, detail = maker.choose(QUESTIONS, ("caption_brief", "caption", "caption_full")[level]), DETAILS[level]
-    answer, objects = _caption(scene, language, level), [thing.name for thing in scene.things]
-    truth = Text(text=answer)
-    yield maker.sample("caption", "caption", asked, answer, truth, detail=detail, extra={"objects": objects})
+    answer = _caption(scene, language, level)
+    yield maker.sample("caption", "caption", asked, answer, Text(text=answer), detail=detail)
 
 
 def _boxes(maker: Maker, skill: str, label: str, things: Sequence[Thing]) -> Sample:

@@ -71,7 +71,7 @@ def _crossings(rng: Random, size: Size, grade: int) -> Made:
     places = [left + (right - left) * bend // stretches for bend in range(stretches + 1)]
     paths = tuple(tuple((x, pair[which]) for x, pair in zip(places, knots, strict=True)) for which in (0, 1))
     for path, colour in zip(paths, (one, two), strict=True):
-        ImageDraw.Draw(picture).line(path, fill=RGB[colour], width=width)
+        ImageDraw.Draw(picture).line(path, fill=RGB[colour], width=width * max(1, max(size) // 192))
     return picture, (), (), {"one": one, "two": two, "paths": paths, "answer": answer}
 
 
