@@ -1,0 +1,79 @@
+"""Last stage: the checkpoint as it ships, what is familiar to it, and the run's records for the model card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+from loop import Plan
+from safetensors.torch import load_file
+from scenes import SEE, SPEAK, draw, known, seeds
+from see import normalised
+from speak import SIDE, bridge
+from targets import frame
+from transformers import PreTrainedTokenizerFast
+
+from imglish.families._imglish_model import Familiarity
+from imglish.nn import BridgeProcessor
+
+PICTURES = 3000
+DATA = Path(__file__).parents[2] / "src/imglish/families/data"
+
+
+@torch.inference_mode()
+def familiarity(model: torch.nn.Module) -> Familiarity:
+    """What the encoder's mean features of the world's pictures look like; one in a thousand may look strange."""
+    mixture, features = known(SPEAK), []
+    pixels = []
+    for seed in seeds("export", 0, PICTURES):
+        scene = draw(seed, mixture)
+        pixels.append(frame(scene.images[seed % len(scene.images)], SIDE)[0])
+        if len(pixels) == 50:
+            features.append(model.vision(normalised(np.stack(pixels))).last_hidden_state.float().mean(1))
+            pixels = []
+    return Familiarity.fit(torch.cat(features), quantile=0.999)
+
+
+def records(plan: Plan, model: torch.nn.Module, vocabulary: int, size: int) -> dict[str, object]:
+    """What the model card is written from: sizes, machine, and what each stage did."""
+    stages = {}
+    for stage in ("see", "talk", "align", "instruct", "polish"):
+        logs = [path.read_text().splitlines()[-1] for path in sorted(plan.out.glob(f"{stage}.*.jsonl"))]
+        if logs:
+            stages[stage] = {"workers": len(logs), "last": [json.loads(line) for line in logs]}
+    parts = {"vision": model.vision, "adapter": model.adapter, "frame_adapter": model.frame_adapter, "decoder": model.decoder}
+    processor = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            processor = line.split(":")[1].strip()
+    return {
+        "parameters": {name: sum(weight.numel() for weight in part.parameters()) for name, part in parts.items()},
+        "bytes": size, "vocabulary": vocabulary, "hardware": f"{processor}, {plan.device}", "torch": torch.__version__,
+        "stages": stages, "mixtures": {"see": known(SEE), "speak": known(SPEAK)},
+    }  # fmt: skip
+
+
+def run(plan: Plan) -> None:
+    """Write the checkpoint of the last finished stage into the package."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(plan.out / "tokenizer")
+    model = bridge(tokenizer)
+    last = next(name for name in ("polish", "instruct", "align") if (plan.out / f"{name}.safetensors").exists())
+    missing, unexpected = model.load_state_dict(load_file(plan.out / f"{last}.safetensors"), strict=False)
+    if unexpected or set(missing) - {"decoder.lm_head.weight"}:
+        raise SystemExit(f"{last}.safetensors does not fit: missing {missing}, unexpected {unexpected}")
+    model.tie_weights()
+    model.eval().to(torch.bfloat16)
+    model.config.dtype = torch.bfloat16
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.config._attn_implementation = "eager"
+    DATA.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(DATA)
+    BridgeProcessor.for_bridge(model.config, tokenizer, image_std=(0.25, 0.25, 0.25)).save_pretrained(DATA)
+    familiarity(model.float()).save(DATA)
+    size = (DATA / "model.safetensors").stat().st_size
+    (DATA / "run.json").write_text(json.dumps(records(plan, model, len(tokenizer), size), indent=1))
+    print(f"export: {last}, {size / 1e6:.1f} MB in {DATA}", flush=True)
