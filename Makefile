@@ -28,7 +28,7 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	mkdir -p out/bench
-	set -e; for script in benchmarks/*.py; do $(PY) $$script --json out/bench/$$(basename $$script .py).json; done
+	set -e; for script in benchmarks/[!_]*.py; do $(PY) $$script --json out/bench/$$(basename $$script .py).json; done
 
 clean:
 	rm -rf $(VENV) out
