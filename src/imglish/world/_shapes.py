@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from imglish.world._text import font
@@ -140,12 +142,27 @@ def _pictograph(character: str, style: str) -> Image.Image:
     ImageDraw.Draw(sheet).text((10 - left, 10 - top), character, font=face, fill=255)
     ink = sheet.point([0] * 128 + [255] * 128)
     whole = ink.filter(ImageFilter.MaxFilter(17)).filter(ImageFilter.MinFilter(17)) if style == "join" else ink
-    outside = whole.copy()
-    ImageDraw.floodfill(outside, (0, 0), 77)
+    outside = _reached(np.asarray(whole) == 0)
     main, detail = (DETAIL, MAIN) if style == "fill" else (MAIN, DETAIL)
-    solid = outside.point([detail] + [0] * 254 + [detail])
+    solid = Image.fromarray(np.where(outside, 0, detail).astype(np.uint8))
     solid.paste(main, (0, 0), ink)
     return solid
+
+
+def _reached(free: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The free pixels that a path through free neighbours joins to the first one (a flood fill, run by run)."""
+    runs = []
+    for axis in (1, 0):
+        number = np.cumsum(~free, axis=axis)
+        lines = np.arange(free.shape[1 - axis]) * (free.shape[axis] + 1)
+        runs.append(number + (lines[:, None] if axis == 1 else lines[None, :]))
+    reached = np.zeros_like(free)
+    reached[0, 0], count = True, 0
+    while count != (count := int(reached.sum())):
+        for run in runs:
+            hit = np.bincount(run[reached], minlength=int(run.max()) + 1) > 0
+            reached = hit[run] & free
+    return reached
 
 
 def is_dark(name: str) -> bool:
