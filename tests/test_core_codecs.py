@@ -98,6 +98,7 @@ def test_known_numbers_of_well_known_families():
         ((10, 2000), (28, 812), (1, 12)),
         ((28, 28), (56, 56), (1, 1)),
         ((500, 375), (504, 364), (4, 3)),
+        ((700, 700), (700, 700), (2, 2)),
     ],
 )
 def test_sizes_are_those_of_the_published_models(size, resized, grid):
@@ -114,6 +115,12 @@ def test_a_thumbnail_is_one_more_tile_where_there_are_several():
 def test_padding_is_centred_or_at_the_far_corner():
     assert Pad((200, 200)).fit((100, 50)).pad == (0, 50)
     assert Pad((200, 200), "corner").fit((100, 50)).pad == (0, 0)
+
+
+def test_a_padded_picture_has_the_scale_its_whole_pixels_have():
+    fitted = Pad((192, 192)).fit((31, 57))
+    assert fitted.scale == (104 / 31, 192 / 57)
+    assert fitted.forward([[31, 57]]).tolist() == [[44 + 104, 192]]
 
 
 def test_what_lies_outside_the_image_is_moved_in_and_told():

@@ -202,6 +202,29 @@ def test_an_animation_gives_its_first_frame_or_all_in_order(kind):
     assert [frame.getpixel((1, 1)) for frame in open_frames(data, count=2)] == [(255, 0, 0), (255, 255, 255)]
 
 
+def test_a_caller_may_open_the_animation_and_keep_it():
+    with Image.open(io.BytesIO(animation("GIF"))) as mine:
+        assert [frame.getpixel((1, 1))[0] for frame in open_frames(mine)] == [255, 0, 0, 255]
+        assert open_frames(mine, count=1)[0].getpixel((1, 1)) == (255, 0, 0)
+        assert mine.tell() == 0
+
+
+def test_a_large_page_after_a_small_one_is_refused():
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(stream, "TIFF", save_all=True, append_images=[Image.new("RGB", (80, 80))])
+    assert open_image(stream.getvalue(), max_pixels=1000).size == (8, 8)
+    with pytest.raises(ImageError, match="80 x 80"):
+        open_frames(stream.getvalue(), max_pixels=1000)
+
+
+@pytest.mark.filterwarnings("ignore:Image was not the expected size")  # Pillow says so too
+def test_an_icon_that_holds_more_than_it_says_is_refused():
+    inside = encoded(Image.new("RGB", (200, 200)))
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(inside), 22)
+    with pytest.raises(ImageError, match="200 x 200"):
+        open_image(struct.pack("<HHH", 0, 1, 1) + entry + inside, max_pixels=1000)
+
+
 def test_frames_may_be_given_one_by_one():
     frames = open_frames([scene(), encoded(), np.asarray(scene())])
     assert len({content_hash(frame) for frame in frames}) == 1

@@ -46,6 +46,7 @@ _OTHER_FORMATS = (  # bytes, where they stand, what it is and what to do
     (b"%!PS", 0, "a PostScript file", "render it to PNG first"),
     (b"<html", None, "a web page", "name the picture in it"),
 )
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)  # the second where warnings are errors
 _pillow_limit = threading.Lock()
 
 
@@ -61,11 +62,8 @@ def open_image(
     name = describe(source)
     if isinstance(source, np.ndarray):
         return _rgb(_from_array(source, name, max_pixels), name)
-    if isinstance(source, Image.Image):
-        _check_size(source.size, name, max_pixels)
-        return _upright(source, name)
     with _opened(source, name, max_pixels, allow_urls, max_bytes) as image:
-        return _upright(image, name)
+        return _upright(image, name, max_pixels)
 
 
 def open_frames(
@@ -88,7 +86,7 @@ def open_frames(
             max_pixels -= frames[-1].width * frames[-1].height
         return tuple(frames)
     name = describe(source)
-    if isinstance(source, (np.ndarray, Image.Image)):
+    if isinstance(source, np.ndarray):
         return (open_image(source, max_pixels=max_pixels),)
     with _opened(source, name, max_pixels, allow_urls, max_bytes) as image:
         try:
@@ -96,7 +94,13 @@ def open_frames(
         except Exception as error:
             raise _damaged(name, error) from error
         _check_size(image.size, name, max_pixels, frames=len(indices))
-        return tuple(_upright(image, name, frame=index) for index in indices)
+        frames, shown = [], image.tell()
+        for index in indices:  # pages of a TIFF have sizes of their own
+            frames.append(_upright(image, name, max_pixels, frame=index))
+            max_pixels -= frames[-1].width * frames[-1].height
+        if image is source and image.tell() != shown:
+            image.seek(shown)
+        return tuple(frames)
 
 
 def content_hash(image: Image.Image) -> str:
@@ -109,16 +113,20 @@ def content_hash(image: Image.Image) -> str:
 
 @contextmanager
 def _opened(source: Any, name: str, max_pixels: int, allow_urls: bool, max_bytes: int) -> Iterator[Image.Image]:
-    """The encoded picture with its header read and its size checked, nothing decoded yet."""
+    """The picture with its header read and its size checked, nothing decoded yet. A caller's own stays open."""
+    if isinstance(source, Image.Image):
+        _check_size(source.size, name, max_pixels)
+        yield source
+        return
     data = read_bytes(source, name, allow_urls=allow_urls, max_bytes=max_bytes)
     with _limit(max_pixels):
-        image = _identify(data, name)
+        image = _identify(data, name, max_pixels)
         with image:
             _check_size(image.size, name, max_pixels)
             yield image
 
 
-def _identify(data: bytes, name: str) -> Image.Image:
+def _identify(data: bytes, name: str, max_pixels: int) -> Image.Image:
     """`Image.open`, without Pillow's own limit on pixels: that one hides the size that our message tells."""
     Image.preinit()
     reason = ""
@@ -132,6 +140,8 @@ def _identify(data: bytes, name: str) -> Image.Image:
             return factory(io.BytesIO(data), "")
         except (SyntaxError, IndexError, TypeError, struct.error) as error:  # Pillow's words for "not mine"
             reason = f"it begins like {kind} and goes on otherwise ({error})"
+        except _BOMBS as error:
+            raise _too_large(name, str(error), max_pixels) from error
         except Exception as error:
             raise _damaged(name, error) from error
     raise _unknown(name, data, reason)
@@ -173,17 +183,21 @@ def _from_array(array: Any, name: str, max_pixels: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array[..., 0] if array.ndim == 3 and channels == 1 else array))
 
 
-def _upright(image: Image.Image, name: str, *, frame: int | None = None) -> Image.Image:
+def _upright(image: Image.Image, name: str, max_pixels: int, *, frame: int | None = None) -> Image.Image:
     """Decodes the picture (or one frame of it) to RGB and turns it as its EXIF says."""
     try:
         if frame is not None and frame != image.tell():
             image.seek(frame)
+            _check_size(image.size, name, max_pixels)
         image.load()
+        _check_size(image.size, name, max_pixels)  # an icon may hold a picture larger than it says
         turn = _TURNS.get(_orientation(image))
         rgb = _rgb(image, name)
         return rgb.transpose(turn) if turn is not None else rgb
     except ImageError:
         raise
+    except _BOMBS as error:
+        raise _too_large(name, str(error), max_pixels) from error
     except Exception as error:
         raise _damaged(name, error) from error
 
