@@ -34,7 +34,7 @@ from imglish.metrics import _interval
 GREY = (128, 128, 128)
 FAMILIAR = ("familiar/world", "familiar/photographs")
 VIEWS = 100  # of the photographs
-KEPT = 4096  # pictures whose features are remembered
+KEPT = 4 << 30  # bytes of features that are remembered at most
 
 
 class Remembering(torch.nn.Module):
@@ -57,18 +57,18 @@ class Remembering(torch.nn.Module):
             return self.encoder(pixel_values=pixel_values, **options)
         keys = [hash_of(picture) for picture in pixel_values]
         new = list({key: index for index, key in enumerate(keys) if key not in self.known}.values())
-        if len(self.known) + len(new) > KEPT:
-            self.known = {key: self.known[key] for key in keys if key in self.known}
         if new:
             output = self.encoder(pixel_values=pixel_values[new], **options)
-            self.known.update(zip((keys[index] for index in new), output.last_hidden_state, strict=True))
-            self.kind = type(output)
+            self.kind, found = type(output), output.last_hidden_state
+            if len(self.known) * found[0].nbytes + found.nbytes > KEPT:
+                self.known = {key: self.known[key] for key in keys if key in self.known}
+            self.known.update(zip((keys[index] for index in new), found, strict=True))
         return self.kind(last_hidden_state=torch.stack([self.known[key] for key in keys]))
 
 
 def hash_of(picture: torch.Tensor) -> bytes:
     """The bytes of a picture's pixels, every one of them, as a short key."""
-    return hashlib.blake2b(picture.contiguous().cpu().numpy().tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(picture.contiguous().cpu().view(torch.uint8).numpy().tobytes(), digest_size=16).digest()
 
 
 def blind(sample: Sample) -> Request:
@@ -151,6 +151,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--model", help="a checkpoint folder; the shipped model if left out")
     options.add_argument("--device", default="auto")
+    options.add_argument("--dtype", default="auto", help="auto is float32, as for everybody who loads the model")
     options.add_argument("--samples", type=int, default=500, help="held-out samples per row (default 500)")
     options.add_argument("--groups", nargs="*", metavar="GROUP", help="ordinary crowded languages/pl ..., or languages")
     options.add_argument("--rows", nargs="*", metavar="ROW", help="colour count2 ..., or whole names")
@@ -160,18 +161,21 @@ def main() -> None:
     given = options.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    report = Report(given, {"model": given.model or "shipped", "samples": given.samples, "blind": not given.no_blind})
+    settings = {"model": given.model or "shipped", "samples": given.samples, "dtype": given.dtype}
+    report = Report(given, {**settings, "blind": not given.no_blind})
     wanted = [job for job in jobs() if chosen(job.name, given)]
     extra = [name for name in FAMILIAR if chosen(name, given)]
     if not wanted and not extra:
         raise SystemExit(f"no rows of that name; there are: {' '.join([*(job.name for job in jobs()), *FAMILIAR])}")
-    vlm = imglish.load(given.model, device=given.device)
-    vlm.loaded.model.vision = Remembering(vlm.loaded.model.vision)
+    vlm = imglish.load(given.model, device=given.device, dtype=given.dtype)
+    memory = vlm.loaded.model.vision = Remembering(vlm.loaded.model.vision)
     scenes = Scenes()
     for job in sorted(wanted, key=lambda job: job.source):
         if report.has(job.name):
             continue
         begun = time.monotonic()
+        if job.source != scenes.source:
+            memory.known.clear()
         cases = scenes.cases(job, given.samples)
         if len(cases) < given.samples:
             say(f"{job.name}: only {len(cases)} samples")
