@@ -77,6 +77,17 @@ def blind(sample: Sample) -> Request:
     return dataclasses.replace(sample, images=tuple(greys[image.size] for image in sample.images)).request()
 
 
+def asked_blind(vlm: VLM, samples: Sequence[Sample], limits: dict[str, Any]) -> list[Result]:
+    """The answers without pictures; the same question about the same grey is asked once."""
+    keys = [
+        repr((s.skill, s.question, s.labels, s.region, s.schema, s.detail, s.language, [i.size for i in s.images]))
+        for s in samples
+    ]
+    different = dict(zip(keys, samples, strict=True))
+    answers = dict(zip(different, vlm.run([blind(sample) for sample in different.values()], **limits), strict=True))
+    return [answers[key] for key in keys]
+
+
 def longest(vlm: VLM, cases: Sequence[Case]) -> int:
     """How many tokens an answer may have: twice the longest true one. The same for the model and the blind one."""
     family, tokenizer = vlm.loaded.family, vlm.loaded.tokenizer
@@ -98,7 +109,7 @@ def measure(vlm: VLM, job: Job, cases: Sequence[Case], options: Any) -> tuple[di
     value, interval = job.row.measure(cases, results)
     against = None
     if not options.no_blind:
-        against = job.row.measure(cases, vlm.run([blind(case.sample) for case in cases], **limits))[0]
+        against = job.row.measure(cases, asked_blind(vlm, [case.sample for case in cases], limits))[0]
     aim = job.row.aim if job.group == "ordinary" else None
     return row(job.name, value, interval, against=against, aim=aim, unit=job.row.unit), unread(results)
 

@@ -130,6 +130,25 @@ def test_asked_blind_the_question_is_the_same_and_the_pictures_are_grey() -> Non
     assert {colour for picture in pictures for _, colour in picture.getcolors()} == {(128, 128, 128)}
 
 
+def test_the_same_blind_question_is_asked_once_and_answered_for_all() -> None:
+    import _rows
+    import shipped
+
+    class Echo:
+        asked = 0
+
+        def run(self, requests: list[Any], **_: Any) -> list[str]:
+            self.asked += len(requests)
+            return [f"{request.text}/{request.detail}" for request in requests]
+
+    job = next(job for job in _rows.jobs() if job.name == "ordinary/caption_f1")
+    samples = [case.sample for case in _rows.Scenes().cases(job, 8)]
+    echo = Echo()
+    answers = shipped.asked_blind(echo, [*samples, *samples], {})
+    assert answers == [f"{sample.question}/{sample.detail}" for sample in (*samples, *samples)]
+    assert echo.asked == len({(sample.skill, sample.question, sample.detail) for sample in samples})
+
+
 def test_a_remembered_picture_has_the_features_it_had() -> None:
     import shipped
 
