@@ -75,6 +75,8 @@ def of_ratio(parts: Sequence[float], wholes: Sequence[float]) -> tuple[float, fl
     True
     """
     above, below = np.asarray(parts, dtype=np.float64), np.asarray(wholes, dtype=np.float64)
+    if not above.any():  # as in of_mean: no draw could say anything else
+        return wilson(0, len(above))
     return bootstrap(lambda weights: weights @ above / np.maximum(weights @ below, 1e-9), len(above))
 
 
