@@ -31,7 +31,7 @@ class Plan:
     minutes: float
     rank: int = 0
     workers: int = 1
-    lr: float = 6e-3  # of Muon; AdamW takes `adam` times that
+    lr: float = 2.5e-3  # of Muon; AdamW takes `adam` times that
     adam: float = 0.5
     floor: float = 0.03
     warmup: float = 0.04

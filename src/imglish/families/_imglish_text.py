@@ -84,8 +84,9 @@ def _argument(request: Request, sizes: Sequence[Size], preface: str) -> list[Pie
     elif request.skill not in ("read", "identify"):
         pieces.append(Plain(_joined(preface, request.text)))
     # what names things without being told a word says in which language; any word of the question says it too
-    if request.language != "en" and not any(isinstance(piece, Plain) and piece.text for piece in pieces):
-        pieces += [Control("<sep>"), Plain(request.language)] if request.skill in ("detect", "identify") else []
+    told = request.text if request.skill == "caption" else request.labels if request.skill == "detect" else None
+    if request.language != "en" and request.skill in ("caption", "detect", "identify") and not told:
+        pieces += [Control("<sep>"), Plain(request.language)]
     return pieces
 
 
