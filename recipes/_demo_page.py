@@ -236,9 +236,9 @@ def _receipt(cases: Sequence[Case]) -> str:
             document = case.result.to_json()
             kept = {name: document[name] for name in ("raw", "problems", "receipt") if document.get(name)}
             texts.append(json.dumps(kept, ensure_ascii=False, indent=1))
-    scene = cases[0].sample.id
+    scene, text = cases[0].sample.id, "\n".join(texts)
     return f"""<details><summary>receipt: the call, and what the model saw and wrote</summary>
-<pre>{escape("\n".join(texts))}</pre><p class="quiet">{escape(scene)}</p></details>"""
+<pre>{escape(text)}</pre><p class="quiet">{escape(scene)}</p></details>"""
 
 
 def _lang(case: Case) -> str:
