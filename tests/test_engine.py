@@ -19,6 +19,7 @@ from imglish.core.errors import CheckpointError, ImageError, InputError, SkillEr
 from imglish.core.results import Boxes, Masks, Record, Result, Text, TextRegions
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
 from imglish.engine import generate
+from imglish.engine.cache import FeatureCache
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import load_checkpoint
 from imglish.engine.vlm import VLM, load, open_request
@@ -136,7 +137,8 @@ def test_results_come_in_the_order_of_their_requests(vlm: VLM) -> None:
     for one, result in zip(requests, together, strict=True):
         alone = vlm.run([one])[0]
         assert alone.raw == result.raw
-        assert alone.receipt == result.receipt
+        assert alone.receipt is not None
+        assert dataclasses.replace(alone.receipt, cache_hits=0) == dataclasses.replace(result.receipt, cache_hits=0)
         assert type(alone) is type(result)
 
 
@@ -401,13 +403,51 @@ def test_a_picture_unlike_the_world_is_warned_of(broken: Path, loaded: Loaded) -
     assert results[1].parsed
 
 
+def test_the_same_pixels_are_encoded_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[int] = []
+    encode = loaded.model.encode_images
+
+    def count(pixels: torch.Tensor, frames: Any = None) -> Any:
+        encoded.append(len(pixels))
+        return encode(pixels, frames)
+
+    monkeypatch.setattr(loaded.model, "encode_images", count)
+    vlm = VLM(loaded, max_tokens=4)
+    a, b = picture(1), picture(2)
+    first = vlm.run([request("ask", "?", a, a), request("ask", "!", b, a)])
+    second = vlm.run([request("detect", "", a.copy()), request("ask", "?", a, a), request("watch", "?", a)])
+    assert encoded == [2, 1]  # a frame has fewer tokens: it is not what was kept of the picture
+    assert [result.receipt.cache_hits for result in second if result.receipt] == [1, 2, 0]
+    assert second[1].raw == first[0].raw
+    with torch.no_grad():
+        weight = loaded.model.adapter.project.bias
+        weight.add_(0)
+    vlm.run([request("ask", "?", a, a)])
+    assert encoded == [2, 1, 1]  # weights may have changed
+
+
+def test_what_is_kept_is_bounded() -> None:
+    cache = FeatureCache(most_bytes=1000)
+    for number in range(10):
+        cache[number] = (torch.zeros(100), 1.0)
+        assert cache.bytes == 400 * len(cache) <= 1000
+        assert cache[max(number - 1, 0)][1] == 1.0
+    assert list(cache) == [9, 8]  # the one used last is the last to go
+    cache["huge"] = torch.zeros(10_000)
+    assert list(cache) == [9, 8]
+    cache[9] = torch.zeros(10)
+    assert cache.bytes == 440
+    del cache[8]
+    assert (len(cache), cache.bytes) == (1, 40)
+
+
 def test_a_watched_batch_stays_small(vlm: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     look = Family.look
 
-    def spy(self: Family, loaded: Loaded, tensors: dict[str, Any], requests: Any) -> Any:
+    def spy(self: Family, loaded: Loaded, tensors: dict[str, Any], receipts: Any, *, kept: Any) -> Any:
         seen.append(len(tensors["pixel_values"]))
-        return look(self, loaded, tensors, requests)
+        return look(self, loaded, tensors, receipts, kept=kept)
 
     monkeypatch.setattr(Family, "look", spy)
     vlm.run([request("watch", "?", *[picture(0, (20, 20))] * 24) for _ in range(6)], max_tokens=1)

@@ -23,11 +23,12 @@ from imglish.core.types import (
     to_messages,
 )
 from imglish.engine import generate
+from imglish.engine.cache import FeatureCache
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
 from imglish.engine.wording import caption_instruction
-from imglish.families._base import Loaded, count_images, request_images
+from imglish.families._base import Loaded, Seen, count_images, request_images
 
 MOST_IMAGES = 96  # pictures encoded in one batch: bounds the memory that a batch takes
 
@@ -50,6 +51,7 @@ class VLM:
     def __init__(self, loaded: Loaded, **options: Any) -> None:
         self.loaded = loaded
         self.options = _options(Options(), options)
+        self._kept = FeatureCache()
 
     def __repr__(self) -> str:
         return f"VLM(family={self.loaded.family.name!r}, checkpoint={self.loaded.checkpoint!r})"
@@ -147,12 +149,18 @@ class VLM:
 
     def _batch(self, requests: Sequence[Request], options: Options) -> list[Result]:
         opened = [open_request(request) for request in requests]
-        tensors, receipts = self.loaded.family.inputs(self.loaded, opened)
-        tensors, warnings = self.loaded.family.look(self.loaded, tensors, opened)
+        tensors, receipts, seen = self.look(opened)
         banned = self.loaded.family.banned(requests[0])  # a batch is of one skill
         rows = generate.decode(self.loaded, tensors, options, banned)
-        whole = zip(opened, receipts, warnings, rows, strict=True)
-        return [finish(self.loaded, request, receipt, row, problems) for request, receipt, problems, row in whole]
+        whole = zip(opened, receipts, seen, rows, strict=True)
+        return [finish(self.loaded, request, receipt, row, what) for request, receipt, what, row in whole]
+
+    def look(self, opened: Sequence[Request]) -> tuple[dict[str, Any], list[Receipt], list[Seen]]:
+        """The tensors of opened requests with their images encoded, their receipts, and what was seen of each."""
+        family = self.loaded.family
+        tensors, receipts = family.inputs(self.loaded, opened)
+        tensors, seen = family.look(self.loaded, tensors, receipts, kept=self._kept)
+        return tensors, receipts, seen
 
 
 class Stream:
@@ -178,11 +186,10 @@ class Stream:
 
     def _run(self) -> Iterator[str]:
         loaded, opened = self._vlm.loaded, open_request(self._request)
-        tensors, receipts = loaded.family.inputs(loaded, [opened])
-        tensors, warnings = loaded.family.look(loaded, tensors, [opened])
+        tensors, receipts, seen = self._vlm.look([opened])
         row = Decoded()
         yield from generate.pieces(loaded, tensors, self._options, row, banned=loaded.family.banned(opened))
-        self._result = finish(loaded, opened, receipts[0], row, warnings[0])
+        self._result = finish(loaded, opened, receipts[0], row, seen[0])
 
 
 class Chat:
@@ -237,7 +244,7 @@ def open_request(request: Request) -> Request:
     return dataclasses.replace(request, messages=messages)
 
 
-def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, warnings: Sequence[Problem]) -> Result:
+def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, seen: Seen) -> Result:
     """The result of one decoded answer, with its receipt and all its problems."""
     pictures: list[Image.Image] = request_images(request)[0]
     tokens = loaded.tokenizer.convert_ids_to_tokens(row.ids)
@@ -249,8 +256,10 @@ def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, war
         problems.append(Problem(TRUNCATED, f"the answer was cut after {len(row.ids)} tokens; raise max_tokens"))
     return dataclasses.replace(
         result,
-        receipt=dataclasses.replace(receipt, generated_tokens=len(row.ids), truncated=row.truncated),
-        problems=(*problems, *warnings),
+        receipt=dataclasses.replace(
+            receipt, generated_tokens=len(row.ids), truncated=row.truncated, cache_hits=seen.cache_hits
+        ),
+        problems=(*problems, *seen.problems),
         picture=pictures[0] if pictures else None,
     )
 

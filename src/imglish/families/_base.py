@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -81,6 +81,13 @@ class Loaded:
         return self.processor.tokenizer
 
 
+class Seen(NamedTuple):
+    """What came out of looking at the images of one request."""
+
+    problems: tuple[Problem, ...] = ()
+    cache_hits: int = 0
+
+
 class Family(ABC):
     """One model type. Subclasses say what is special about it."""
 
@@ -113,10 +120,10 @@ class Family(ABC):
         """Tensors of a batch, padded on the left, and what the model really sees of each request."""
 
     def look(
-        self, loaded: Loaded, tensors: dict[str, Any], requests: Sequence[Request]
-    ) -> tuple[dict[str, Any], list[list[Problem]]]:
-        """Encodes the images of a batch, where that can be done apart, and says what is doubtful about each row."""
-        return tensors, [[] for _ in requests]
+        self, loaded: Loaded, tensors: dict[str, Any], receipts: Sequence[Receipt], *, kept: MutableMapping[Any, Any]
+    ) -> tuple[dict[str, Any], list[Seen]]:
+        """Encodes the images of a batch, where that can be done apart; what is `kept` is not encoded again."""
+        return tensors, [Seen() for _ in receipts]
 
     def banned(self, request: Request) -> tuple[str, ...]:
         """Special tokens that an answer to this request never has."""

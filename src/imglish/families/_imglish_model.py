@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imglish.core.errors import CheckpointError
-from imglish.core.results import OUT_OF_WORLD, Problem
-from imglish.families._base import Loaded
+from imglish.core.results import OUT_OF_WORLD, Problem, Receipt
+from imglish.families._base import Loaded, Seen
 from imglish.families._imglish_text import FRAME, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
@@ -204,14 +204,34 @@ class Familiarity:
         return self.threshold / self.distance(features).clamp(min=1e-9)
 
 
-def look(loaded: Loaded, tensors: dict[str, Any], counts: Sequence[int]) -> tuple[dict[str, Any], list[list[Problem]]]:
-    """Encodes all pictures once: `pixel_values` become `image_features`; a warning for rows with an unfamiliar one."""
+def look(
+    loaded: Loaded, tensors: dict[str, Any], receipts: Sequence[Receipt], *, kept: MutableMapping[Any, Any]
+) -> tuple[dict[str, Any], list[Seen]]:
+    """Encodes each picture once: `pixel_values` become `image_features`; a warning for rows with an unfamiliar one."""
+    if "pixel_values" not in tensors:
+        return tensors, [Seen() for _ in receipts]
+    rest = {name: value for name, value in tensors.items() if name not in ("pixel_values", "frame_mask")}
+    state = sum(weight._version for weight in loaded.model.parameters())  # training on makes what was kept wrong
+    rows = [[(image.content_hash, image.frame is not None, state) for image in receipt.images] for receipt in receipts]
+    keys = [key for row in rows for key in row]
+    found = {key: kept[key] for key in set(keys) if key in kept}
+    hits = [sum(key in found for key in row) for row in rows]
+    fresh = list({key: place for place, key in reversed([*enumerate(keys)]) if key not in found}.items())
+    if fresh:
+        places = [place for _, place in fresh]
+        frames = tensors["frame_mask"][places] if "frame_mask" in tensors else None
+        encoded = _encode(loaded, tensors["pixel_values"][places], frames)
+        for (key, _), value in zip(fresh, encoded, strict=True):
+            found[key] = kept[key] = value
+    rest["image_features"] = [found[key][0] for key in keys]
+    doubts = [_doubts([found[key][1] for key in row]) for row in rows]
+    return rest, [Seen(problems, count) for problems, count in zip(doubts, hits, strict=True)]
+
+
+def _encode(loaded: Loaded, pixels: torch.Tensor, frames: torch.Tensor | None) -> list[tuple[torch.Tensor, float]]:
+    """(features, familiarity) of each picture."""
     import torch
 
-    pixels = tensors.get("pixel_values")
-    if pixels is None:
-        return tensors, [[] for _ in counts]
-    rest = {name: value for name, value in tensors.items() if name not in ("pixel_values", "frame_mask")}
     pooled: list[torch.Tensor] = []
 
     def keep(_module: Any, _inputs: Any, output: Any) -> None:
@@ -220,23 +240,21 @@ def look(loaded: Loaded, tensors: dict[str, Any], counts: Sequence[int]) -> tupl
     handle = loaded.model.vision.register_forward_hook(keep)
     try:
         with torch.inference_mode():
-            rest["image_features"] = loaded.model.encode_images(pixels, tensors.get("frame_mask"))
+            features = loaded.model.encode_images(pixels, frames)
     finally:
         handle.remove()
     known: Familiarity | None = loaded.extra.get("familiarity")
-    if known is None:
-        return rest, [[] for _ in counts]
-    rows = known.familiarity(torch.cat(pooled)).split(list(counts))
-    return rest, [_doubts(row.tolist()) for row in rows]
+    familiar = [1.0] * len(features) if known is None else known.familiarity(torch.cat(pooled)).tolist()
+    return [(feature.clone(), value) for feature, value in zip(features, familiar, strict=True)]
 
 
-def _doubts(familiar: list[float]) -> list[Problem]:
+def _doubts(familiar: list[float]) -> tuple[Problem, ...]:
     worst = min(familiar, default=1.0)
     if worst >= 1:
-        return []
+        return ()
     which = f"picture {familiar.index(worst) + 1} of {len(familiar)}" if len(familiar) > 1 else "this picture"
     message = (
         f"{which} is unlike the drawn world that the shipped model was trained on (familiarity {worst:.2f}, below 1); "
         'for photographs use a published checkpoint: imglish ask photo.jpg "..." --model microsoft/Florence-2-base'
     )
-    return [Problem(OUT_OF_WORLD, message)]
+    return (Problem(OUT_OF_WORLD, message),)

@@ -6,14 +6,14 @@ importing this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from imglish.core.images import content_hash
-from imglish.core.results import ImageReceipt, Problem, Receipt, Result
+from imglish.core.results import ImageReceipt, Receipt, Result
 from imglish.core.types import Request, Sample, Size
 from imglish.families import _imglish_model, _imglish_parse
-from imglish.families._base import Control, Frames, Loaded, Piece, Plain, request_images
+from imglish.families._base import Control, Frames, Loaded, Piece, Plain, Seen, request_images
 from imglish.families._base import Family as BaseFamily
 from imglish.families._imglish_text import (
     BINS,
@@ -81,10 +81,9 @@ class Family(BaseFamily):
         return tensors, receipts
 
     def look(
-        self, loaded: Loaded, tensors: dict[str, Any], requests: Sequence[Request]
-    ) -> tuple[dict[str, Any], list[list[Problem]]]:
-        counts = [len(request_images(request)[0]) for request in requests]
-        return _imglish_model.look(loaded, tensors, counts)
+        self, loaded: Loaded, tensors: dict[str, Any], receipts: Sequence[Receipt], *, kept: MutableMapping[Any, Any]
+    ) -> tuple[dict[str, Any], list[Seen]]:
+        return _imglish_model.look(loaded, tensors, receipts, kept=kept)
 
     def banned(self, request: Request) -> tuple[str, ...]:
         return banned_tokens(request.skill)
