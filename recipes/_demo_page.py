@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from imglish.core.results import Boxes, Record, Regions, Result, Text, TextRegio
 from imglish.core.types import SKILLS
 
 STYLE = (Path(__file__).parent / "_demo.css").read_text(encoding="utf-8")
-SIDE = 480  # pixels: the longer side of a picture on the page
+SIDE = 400  # pixels: about the longer side of a picture on the page
 FRAMES = 6  # of a clip are shown
 TELLS = {
     "ask": "a question about one picture or several",
@@ -112,8 +112,10 @@ def _section(skill: str, cases: Sequence[Case]) -> str:
 
 
 def _card(case: Case) -> str:
-    return f"""<article class="{"yes" if case.right else "no"}">
-{_pictures(case)}
+    pictures = _pictures(case)
+    wide = " wide" if "<div" in pictures else ""  # several of them: two columns where there is room
+    return f"""<article class="{"yes" if case.right else "no"}{wide}">
+{pictures}
 {_said(case)}
 {_receipt([case])}
 </article>
@@ -159,7 +161,7 @@ def asked(case: Case) -> str:
     if sample.skill == "identify":
         return "What is in the box?"
     if sample.skill == "detect":
-        return ", ".join(sample.labels) or "everything"
+        return f"Find {', '.join(sample.labels) or 'everything'}"
     if sample.skill == "count":
         return f"How many: {sample.question}"
     return {"read": "What is written here?", "extract": ""}.get(sample.skill, sample.question)
@@ -204,15 +206,20 @@ def _pictures(case: Case) -> str:
         return f'<div class="pair">{"".join(figures)}</div>'
     if sample.skill == "identify" and sample.region is not None:
         label = told(result) if result is not None else ""
-        own = Boxes(xyxy=[sample.region], labels=[label], size=own.size).draw(own)
+        own = Boxes(xyxy=[sample.region], labels=[label], size=own.size).draw(own, scale=_scale(own))
     if not isinstance(result, Regions):
         return _image(own, "the picture")
-    drawn = _image(result.draw(own), "the answer, drawn on the picture")
+    drawn = _image(result.draw(own, scale=_scale(own)), "the answer, drawn on the picture")
     if case.right:
         return drawn
-    true = _image(sample.truth.draw(own), "the truth, drawn on the picture")
+    true = _image(sample.truth.draw(own, scale=_scale(own)), "the truth, drawn on the picture")
     return f"""<div class="pair"><figure>{drawn}<figcaption>answer</figcaption></figure>
 <figure>{true}<figcaption>truth</figcaption></figure></div>"""
+
+
+def _scale(picture: Image.Image) -> int:
+    """Small enough that lines and labels can be seen on a card."""
+    return max(1, round(SIDE / max(picture.size)))
 
 
 def _image(picture: Image.Image, alt: str) -> str:
@@ -229,16 +236,26 @@ def _image(picture: Image.Image, alt: str) -> str:
 
 
 def _receipt(cases: Sequence[Case]) -> str:
-    texts = []
-    for case in cases:
-        texts.append(f">>> {case.call}")
-        if case.result is not None:
-            document = case.result.to_json()
-            kept = {name: document[name] for name in ("raw", "problems", "receipt") if document.get(name)}
-            texts.append(json.dumps(kept, ensure_ascii=False, indent=1))
-    scene, text = cases[0].sample.id, "\n".join(texts)
+    text = "\n\n".join("\n".join(_facts(case)) for case in cases)
     return f"""<details><summary>receipt: the call, and what the model saw and wrote</summary>
-<pre>{escape(text)}</pre><p class="quiet">{escape(scene)}</p></details>"""
+<pre>{escape(text)}</pre><p class="quiet">{escape(cases[0].sample.id)}</p></details>"""
+
+
+def _facts(case: Case) -> Iterator[str]:
+    """The call, what the model wrote, and every field of the receipt."""
+    yield f">>> {case.call}"
+    if case.result is None:
+        return
+    yield f"wrote: {case.result.raw}"
+    receipt = case.result.receipt
+    if receipt is None:
+        return
+    for field in dataclasses.fields(receipt):
+        if field.name != "images":
+            yield f"{field.name}: {getattr(receipt, field.name)}"
+    for number, image in enumerate(receipt.images):
+        facts = [f"{field.name} {getattr(image, field.name)}" for field in dataclasses.fields(image)]
+        yield f"image {number}: {', '.join(facts)}"
 
 
 def _lang(case: Case) -> str:
