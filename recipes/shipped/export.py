@@ -44,7 +44,12 @@ def records(plan: Plan, model: torch.nn.Module, vocabulary: int, size: int) -> d
         logs = [path.read_text().splitlines()[-1] for path in sorted(plan.out.glob(f"{stage}.*.jsonl"))]
         if logs:
             stages[stage] = {"workers": len(logs), "last": [json.loads(line) for line in logs]}
-    parts = {"vision": model.vision, "adapter": model.adapter, "frame_adapter": model.frame_adapter, "decoder": model.decoder}
+    parts = {
+        "vision": model.vision,
+        "adapter": model.adapter,
+        "frame_adapter": model.frame_adapter,
+        "decoder": model.decoder,
+    }
     processor = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
         if line.startswith("model name"):

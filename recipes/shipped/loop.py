@@ -1,7 +1,8 @@
 """One training loop for every stage: budgeted by time, resumable, on one or several workers.
 
-Workers train apart and average their weights every `SYNC` seconds (local SGD, Stich 2019, arXiv:1805.09767): a worker
-that shares its core with something else slows nobody down. On a GPU one worker does it all.
+Workers train apart and average their weights every `SYNC` seconds (local SGD, Stich 2019, arXiv:1805.09767), each
+weighted by what it saw: a worker that shares its core with something else slows nobody down. On a GPU one worker does
+it all.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -19,7 +20,8 @@ from muon import Muon
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-SYNC, SAVE, SAY = 30.0, 120.0, 15.0  # seconds
+SYNC, SAVE, SAY = 30.0, 60.0, 15.0  # seconds
+ADAM = ("embed", "lm_head", "position", "codes", "read")  # matrices that are tables, not maps
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,10 @@ class Plan:
     minutes: float
     rank: int = 0
     workers: int = 1
-    lr: float = 2.5e-3  # of Muon; AdamW takes `adam` times that
-    adam: float = 0.5
+    lr: float = 3e-3  # of Muon; AdamW takes `adam` times that
+    adam: float = 0.6
     floor: float = 0.03
-    warmup: float = 0.04
+    warmup: float = 0.03
     device: str = "cpu"
     meeting: str = ""  # file through which workers find each other
 
@@ -47,13 +49,13 @@ def rate(progress: float, plan: Plan) -> float:
     return plan.floor + (1 - plan.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def optimizers(model: nn.Module, plan: Plan, adam_names: tuple[str, ...]) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside blocks, AdamW for vectors and for whatever is named in `adam_names`."""
+def optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside blocks, AdamW for vectors and tables."""
     muon, adam = [], []
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            vector = weight.ndim < 2 or any(part in name for part in adam_names)
-            (adam if vector else muon).append(weight)
+            table = weight.ndim < 2 or any(part in name for part in ADAM)
+            (adam if table else muon).append(weight)
     chosen: list[torch.optim.Optimizer] = []
     if muon:
         chosen.append(Muon(muon, lr=plan.lr))
@@ -69,11 +71,80 @@ def average(model: nn.Module, samples: int) -> None:
     """The mean of all workers' weights, each weighted by the samples it saw since the last time, in all of them."""
     total = torch.tensor(float(samples))
     dist.all_reduce(total)
-    share = samples / float(total)
+    share = samples / max(float(total), 1.0)
     for tensor in [*model.parameters(), *model.buffers()]:
         if tensor.is_floating_point():
             tensor.data.mul_(share)
             dist.all_reduce(tensor.data)
+
+
+@dataclass
+class Keeper:
+    """Where a stage stands, on disk: weights once, optimizer state for each worker, a log of figures."""
+
+    model: nn.Module
+    plan: Plan
+    chosen: list[torch.optim.Optimizer]
+    spent: float = 0.0  # seconds of training
+    number: int = 0  # batches
+    seen: int = 0  # samples
+    sums: dict[str, float] = field(default_factory=dict)
+    steps: int = 0
+
+    @property
+    def weights(self) -> Path:
+        """The stage's result."""
+        return self.plan.out / f"{self.plan.name}.safetensors"
+
+    @property
+    def state(self) -> Path:
+        """What this worker needs to go on."""
+        return self.plan.out / f"{self.plan.name}.{self.plan.rank}.state"
+
+    def load(self) -> None:
+        """Go on where the stage was stopped, if it ever began."""
+        if not self.state.exists():
+            return
+        state = torch.load(self.state, weights_only=True)
+        self.model.load_state_dict(load_file(self.weights), strict=False)
+        for optimizer, saved in zip(self.chosen, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.spent, self.number, self.seen = state["spent"], state["number"], state["seen"]
+
+    def save(self) -> None:
+        """Write everything beside its old version first, so that a stop in the middle loses nothing."""
+        if self.plan.rank == 0:
+            tensors = {
+                k: v.contiguous() for k, v in self.model.state_dict().items() if not k.endswith("lm_head.weight")
+            }
+            part = self.weights.with_suffix(".part")
+            save_file(tensors, part)
+            part.replace(self.weights)
+        where = {"spent": self.spent, "number": self.number, "seen": self.seen}
+        part = self.state.with_suffix(".part")
+        torch.save({"optimizers": [optimizer.state_dict() for optimizer in self.chosen], **where}, part)
+        part.replace(self.state)
+
+    def count(self, loss: float, figures: dict[str, float]) -> None:
+        """Take note of one batch."""
+        self.number, self.steps = self.number + 1, self.steps + 1
+        self.seen += int(figures.pop("samples", 1))
+        for key, value in {"loss": loss, **figures}.items():
+            self.sums[key] = self.sums.get(key, 0.0) + value
+
+    def say(self, factor: float) -> None:
+        """One line of figures, the mean since the last line, to the log and to the screen."""
+        row = {
+            "minutes": round(self.spent / 60, 2),
+            "batches": self.number,
+            "samples": self.seen,
+            "lr": round(factor, 4),
+        }
+        line = json.dumps({**row, **{key: round(value / self.steps, 4) for key, value in self.sums.items()}})
+        print(f"{self.plan.name}.{self.plan.rank} {line}", flush=True)
+        with (self.plan.out / f"{self.plan.name}.{self.plan.rank}.jsonl").open("a") as log:
+            log.write(line + "\n")
+        self.sums, self.steps = {}, 0
 
 
 def train(
@@ -81,85 +152,62 @@ def train(
     batches: Callable[[int], Iterable[object]],
     loss_of: Callable[[object], tuple[Tensor, dict[str, float]]],
     plan: Plan,
-    *,
-    adam_names: tuple[str, ...] = ("embed", "lm_head", "position", "codes", "read"),
-    accumulate: int = 1,
 ) -> None:
     """Train until `plan.minutes` of training are spent, however often it was stopped and started again.
 
-    `batches(first)` yields the batches from number `first` on. Writes `<name>.safetensors`, `<name>.state` and a line of
-    figures in `<name>.jsonl` every few seconds.
+    `batches(first)` yields the batches from number `first` on.
     """
-    state_file = plan.out / f"{plan.name}.{plan.rank}.state"
-    weights_file = plan.out / f"{plan.name}.safetensors"
-    chosen = optimizers(model, plan, adam_names)
-    spent, number, seen = 0.0, 0, 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        model.load_state_dict(load_file(weights_file), strict=False)
-        for optimizer, saved in zip(chosen, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        spent, number, seen = state["spent"], state["number"], state["seen"]
-    if spent >= plan.minutes * 60:
+    keeper = Keeper(model, plan, optimizers(model, plan))
+    keeper.load()
+    whole = plan.minutes * 60
+    if keeper.spent >= whole:
         return
     if plan.workers > 1:
         store = dist.FileStore(plan.meeting, plan.workers)
         dist.init_process_group("gloo", store=store, rank=plan.rank, world_size=plan.workers)
-    log = (plan.out / f"{plan.name}.{plan.rank}.jsonl").open("a")
-    begin, base, said, saved_at, synced = time.time(), spent, 0.0, time.time(), time.time()
-    sums: dict[str, float] = {}
-    steps, averaged = 0, seen
-    parameters = [weight for weight in model.parameters() if weight.requires_grad]
-
-    def save() -> None:
-        if plan.rank == 0:
-            part = weights_file.with_suffix(".part")
-            save_file({k: v.contiguous() for k, v in model.state_dict().items() if not k.endswith("lm_head.weight")}, part)
-            part.replace(weights_file)
-        part = state_file.with_suffix(".part")
-        torch.save({"optimizers": [o.state_dict() for o in chosen], "spent": spent, "number": number, "seen": seen}, part)
-        part.replace(state_file)
-
-    for batch in batches(number):
-        factor = rate(spent / (plan.minutes * 60), plan)
-        for optimizer in chosen:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
-        loss, figures = loss_of(batch)
-        (loss / accumulate).backward()
-        number += 1
-        if number % accumulate == 0:
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            for optimizer in chosen:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-        steps += 1
-        seen += int(figures.pop("samples", 1))
-        for key, value in {"loss": float(loss.detach()), **figures}.items():
-            sums[key] = sums.get(key, 0.0) + value
+    begin, synced, averaged = time.time() - keeper.spent, time.time(), keeper.seen
+    said, saved = 0.0, time.time()
+    for batch in batches(keeper.number):
+        factor = rate(keeper.spent / whole, plan)
+        keeper.count(*step(model, loss_of, batch, keeper.chosen, factor=factor))
         now = time.time()
-        spent = base + now - begin
-        if plan.workers > 1 and now - synced >= SYNC:
-            done = torch.tensor(float(spent >= plan.minutes * 60))
-            average(model, seen - averaged)
-            dist.all_reduce(done)
-            synced, averaged = time.time(), seen
-            finished = bool(done > 0)
-        else:
-            finished = plan.workers == 1 and spent >= plan.minutes * 60
+        keeper.spent = now - begin
+        finished = keeper.spent >= whole
+        if plan.workers > 1:
+            finished, together = False, torch.tensor(float(keeper.spent >= whole))
+            if now - synced >= SYNC:
+                average(model, keeper.seen - averaged)
+                dist.all_reduce(together)
+                synced, averaged, finished = time.time(), keeper.seen, bool(together > 0)
         if now - said >= SAY or finished:
-            row = {"minutes": round(spent / 60, 2), "batches": number, "samples": seen, "lr": round(factor, 4)}
-            row.update({key: round(value / steps, 4) for key, value in sums.items()})
-            print(f"{plan.name}.{plan.rank}", json.dumps(row), flush=True)
-            log.write(json.dumps(row) + "\n")
-            log.flush()
-            said, sums, steps = now, {}, 0
-        if now - saved_at >= SAVE or finished:
-            save()
-            saved_at = now
+            keeper.say(factor)
+            said = now
+        if now - saved >= SAVE or finished:
+            keeper.save()
+            saved = now
         if finished:
             break
-    log.close()
     if plan.workers > 1:
         dist.barrier()
         dist.destroy_process_group()
+
+
+def step(
+    model: nn.Module,
+    loss_of: Callable[[object], tuple[Tensor, dict[str, float]]],
+    batch: object,
+    chosen: list[torch.optim.Optimizer],
+    *,
+    factor: float,
+) -> tuple[float, dict[str, float]]:
+    """One update of the weights; the loss and the figures of its batch."""
+    for optimizer in chosen:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+    loss, figures = loss_of(batch)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_([weight for weight in model.parameters() if weight.grad is not None], 1.0)
+    for optimizer in chosen:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return float(loss.detach()), figures

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 MINUTES = {"words": 0.0, "see": 60.0, "talk": 10.0, "align": 5.0, "instruct": 60.0, "polish": 10.0, "export": 0.0}
+RATES = {"see": 1.2e-3, "talk": 3e-3, "align": 3e-3, "instruct": 3e-3, "polish": 3e-4}  # of Muon
 
 
 def work(stage: str, options: argparse.Namespace, rank: int, meeting: str) -> None:
@@ -34,7 +35,16 @@ def work(stage: str, options: argparse.Namespace, rank: int, meeting: str) -> No
         if rank > 0:
             os.nice(options.nice)
     minutes = options.minutes if options.minutes is not None else MINUTES[stage] * options.scale
-    plan = Plan(stage, options.out, minutes, rank, options.workers, device=options.device, meeting=meeting)
+    plan = Plan(
+        stage,
+        options.out,
+        minutes,
+        rank,
+        options.workers,
+        lr=RATES.get(stage, 0.0),
+        device=options.device,
+        meeting=meeting,
+    )
     importlib.import_module(stage if stage in ("words", "see", "export") else "speak").run(plan)
 
 

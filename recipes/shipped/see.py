@@ -54,7 +54,9 @@ def dense_loss(model: Sight, dense: Tensor, batch: dict[str, Tensor]) -> tuple[T
     loss = loss + F.cross_entropy(slots, letters, weight, ignore_index=IGNORE)
     figures = {"cells": float((logits[on].argmax(-1) == names[on]).float().mean()) if on.any() else 1.0}
     if written.any():
-        loss = loss + 0.6 * F.cross_entropy(slots[written], letters[written])  # which letter, whatever the many empty slots say
+        loss = loss + 0.6 * F.cross_entropy(
+            slots[written], letters[written]
+        )  # which letter, whatever the many empty slots say
         marks, wanted = read["mark"].float().flatten(0, 2)[written], batch["mark"].flatten()[written]
         loss = loss + 0.5 * F.cross_entropy(marks, wanted)
         right = (slots[written].argmax(-1) == letters[written]) & (marks.argmax(-1) == wanted)
@@ -72,7 +74,7 @@ def dense_loss(model: Sight, dense: Tensor, batch: dict[str, Tensor]) -> tuple[T
     return loss, figures
 
 
-def run(plan: Plan, size: int = 24) -> None:
+def run(plan: Plan, size: int = 12) -> None:
     """Train the encoder; the result is `see.safetensors`."""
     torch.manual_seed(plan.rank)
     model = Sight(config()).to(plan.device, memory_format=torch.channels_last)
@@ -98,4 +100,4 @@ def run(plan: Plan, size: int = 24) -> None:
         return loss, {"samples": len(batch["pixels"]), **figures}
 
     model.train()
-    train(model, load, loss_of, plan, adam_names=("position", "codes", "read"))
+    train(model, load, loss_of, plan)

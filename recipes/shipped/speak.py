@@ -1,12 +1,12 @@
 """Stages 2 to 5: the decoder learns to talk, the adapter to translate, and all of it to answer every skill.
 
-All questions of a scene stand after ONE image prefix in one row; each sees the prefix and itself only, and its positions
-start where the prefix ends. So a picture is encoded once for ten questions, and training sees what inference will see.
+All questions of a scene stand after ONE image prefix in one row; each sees the prefix and itself only, and its
+positions start where the prefix ends. So a picture is encoded once for ten questions, and training sees what inference
+will see.
 """
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -17,8 +17,8 @@ import torch
 from loop import Plan, train
 from safetensors.torch import load_file
 from scenes import SPEAK, batches, known, questions
-from see import config as sight_config
 from see import collate, dense_loss, normalised
+from see import config as sight_config
 from targets import frame, targets
 from torch import Tensor
 from torch.nn import functional as F
@@ -156,7 +156,9 @@ class Packer:
 
     def _encode(self, sample: Sample, rng: random.Random) -> tuple[list[int], list[int]]:
         prompt, answer = render_sample(sample)
-        cut = next(i for i, piece in enumerate(prompt) if isinstance(piece, Control) and piece.text.startswith("<user>"))
+        cut = next(
+            i for i, piece in enumerate(prompt) if isinstance(piece, Control) and piece.text.startswith("<user>")
+        )
         free = sample.skill in ("ask", "watch", "count", "ground", "segment")
         rough = [Plain(roughen(rng, p.text)) if free and isinstance(p, Plain) else p for p in prompt[cut:]]
         return tuple(encode_pieces(self.tokenizer, pieces, image_token="<image>") for pieces in (rough, answer))  # type: ignore[return-value]
@@ -188,7 +190,10 @@ def answer_loss(model: Bridge, batch: dict[str, Any], features: list[Tensor] | N
     """Cross entropy of the answers, each question weighted by the root of its length, and the share of tokens right."""
     embedded = model.embed(batch["ids"], features)
     hidden = model.decoder.model(
-        inputs_embeds=embedded, attention_mask=batch["mask"].to(embedded.dtype), position_ids=batch["position"], use_cache=False
+        inputs_embeds=embedded,
+        attention_mask=batch["mask"].to(embedded.dtype),
+        position_ids=batch["position"],
+        use_cache=False,
     ).last_hidden_state
     places = batch["weight"][:, 1:] > 0
     wanted, weight = batch["ids"][:, 1:][places], batch["weight"][:, 1:][places]
@@ -244,7 +249,9 @@ def run(plan: Plan) -> None:
             batch = collated(rows)
             if everything:
                 stills = [row for row in rows if not row.frames and len(row.pixels) == 1]
-                batch["dense"] = collate([targets(row.scene, 0, names, shades, SIDE) for row in stills]) if stills else None
+                batch["dense"] = (
+                    collate([targets(row.scene, 0, names, shades, SIDE) for row in stills]) if stills else None
+                )
             yield {key: value.to(plan.device) if isinstance(value, Tensor) else value for key, value in batch.items()}
 
     def loss_of(batch: Any) -> tuple[Tensor, dict[str, float]]:
@@ -259,7 +266,11 @@ def run(plan: Plan) -> None:
             with torch.autocast(plan.device.split(":")[0], torch.bfloat16):
                 _, dense = model.vision.see(batch["dense"]["pixels"].to(plan.device))
             loss = loss + 0.1 * dense_loss(model.vision, dense.float(), batch["dense"])[0]
-        return loss, {"samples": len(batch["rows"]), "questions": sum(row.segment[-1] for row in batch["rows"]), **figures}
+        return loss, {
+            "samples": len(batch["rows"]),
+            "questions": sum(row.segment[-1] for row in batch["rows"]),
+            **figures,
+        }
 
     train(model, load, loss_of, plan)
 

@@ -12,13 +12,10 @@ from PIL import Image
 from imglish.core.codecs import Fitted, Pad
 from imglish.world._scene import Scene
 
-
 CELL, SLOT = 8, 4  # pixels of the frame: side of a map cell, width of a character's slot
 FINE = 2  # pixels of the frame to a mask bit
 IGNORE = -100
-PRECOMPOSED = (
-    "ąćęłńóśźżàáảãạăằắẳẵặâầấẩẫậèéẻẽẹêềếểễệìíỉĩịòóỏõọôồốổỗộơờớởỡợùúủũụưừứửữựỳýỷỹỵđйё"
-)
+PRECOMPOSED = "ąćęłńóśźżàáảãạăằắẳẵặâầấẩẫậèéẻẽẹêềếểễệìíỉĩịòóỏõọôồốổỗộơờớởỡợùúủũụưừứửữựỳýỷỹỵđйё"
 PLAIN = "".join(map(chr, range(33, 127))) + "đĐłŁ€£°№–—×абвгдежзиклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ"
 LETTERS = ("", *PLAIN)
 MARKS = ("", *sorted({unicodedata.normalize("NFD", letter)[1:] for letter in PRECOMPOSED} - {""}))
@@ -43,7 +40,7 @@ def frame(image: Image.Image, side: int) -> tuple[NDArray[np.uint8], Fitted]:
 
 
 def targets(scene: Scene, index: int, classes: dict[str, int], colours: dict[str, int], side: int) -> dict[str, Any]:
-    """Arrays for picture `index` of the scene: pixels, class, colour, box, mask, letter, mark (numbers; -100 to ignore)."""
+    """Arrays for picture `index`: pixels, class, colour, box, mask, letter, mark; -100: nothing to learn."""
     pixels, fitted = frame(scene.images[index], side)
     cells, fine = side // CELL, side // FINE
     things = [thing for thing in scene.things if thing.image == index and thing.name in classes]

@@ -1,14 +1,15 @@
-"""The small vision encoder of our own: a convolutional stem, a few transformer blocks, and a dense head that can be read.
+"""The small vision encoder of our own: a convolutional stem, a few transformer blocks, a dense head that can be read.
 
-`Sight` sees in two scales: tokens (stride 16, with context of the whole picture) and a map (stride 8). Linear heads on the
-map say what is in every cell: class, colour, box, a 4 x 4 mask, two characters. `describe` turns these readings back into
-features (expected embeddings, Fourier codes of the boxes), so that the language model is handed what was read and not only
-how it looked. The dense head is what makes the encoder trainable in minutes: every cell of every picture teaches it.
+`Sight` sees in two scales: tokens (stride 16, with context of the whole picture) and a map (stride 8). Linear heads
+on the map say what is in every cell: class, colour, box, a 4 x 4 mask, two characters. `describe` turns these readings back
+into features (expected embeddings, Fourier codes of the boxes), so that the language model is handed what was read and
+not only how it looked. The dense head is what makes the encoder trainable in minutes: every cell of every picture
+teaches it.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +116,7 @@ class Sight(PreTrainedModel):
 
     config_class = SightConfig
     main_input_name = "pixel_values"
-    _no_split_modules = ["Block"]
+    _no_split_modules: ClassVar[list[str]] = ["Block"]
 
     def __init__(self, config: SightConfig) -> None:
         super().__init__(config)
@@ -174,7 +175,7 @@ class Sight(PreTrainedModel):
         """Tokens (B, N, C) and the map (B, 4N, M), row by row: what the picture looks like, not yet in words."""
         fine = self.stem(pixel_values.contiguous(memory_format=torch.channels_last))
         deep = self.deep(fine)
-        batch, width, side, _ = deep.shape
+        batch, _, side, _ = deep.shape
         tokens = deep.flatten(2).transpose(1, 2) + self.position
         for block in self.blocks:
             tokens = block(tokens)
