@@ -15,6 +15,7 @@ from imglish.world._scene import HELD_OUT, Language, Scene
 STAGES = ("see", "talk", "align", "instruct", "polish", "words", "export")
 STRIDE = HELD_OUT // len(STAGES)  # seeds that each stage owns
 SHAPES = ((192, 192), (192, 192), (256, 192), (192, 256), (224, 168), (240, 240), (288, 192))
+CLOSE = ((128, 128), (128, 128), (144, 112), (160, 160), (192, 192))  # crowded text, seen from closer by
 LANGUAGES: dict[Language, float] = {"en": 0.64, "pl": 0.12, "vi": 0.12, "ru": 0.12}
 
 # kind, difficulty, weight
@@ -49,7 +50,8 @@ def draw(seed: int, mixture: list[tuple[str, str, float]]) -> Scene:
     """The scene of a training seed: its kind, difficulty and size follow from the seed."""
     rng = random.Random(f"mixture/{seed}")
     kind, difficulty, _ = rng.choices(mixture, [row[2] for row in mixture])[0]
-    size = rng.choice(SHAPES) if kind in ("things", "text", "part") else None
+    shapes = CLOSE if (kind, difficulty) == ("text", "crowded") else SHAPES
+    size = rng.choice(shapes) if kind in ("things", "text", "part") else None
     return world.draw(kind, seed, size=size, difficulty=difficulty)
 
 

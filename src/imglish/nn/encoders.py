@@ -1,10 +1,10 @@
 """The small vision encoder of our own: a convolutional stem, a few transformer blocks, a dense head that can be read.
 
-`Sight` sees in two scales: tokens (stride 16, with context of the whole picture) and a map (stride 8). Linear heads
-on the map say what is in every cell: class, colour, box, a 4 x 4 mask, two characters. `describe` turns these readings back
-into features (expected embeddings, Fourier codes of the boxes), so that the language model is handed what was read and
-not only how it looked. The dense head is what makes the encoder trainable in minutes: every cell of every picture
-teaches it.
+`Sight` sees in two scales: tokens (stride 16, with context of the whole picture) and a map (stride 8). Linear heads on
+the map say what is in every cell: class, colour, box, a 4 x 4 mask, two characters. `describe` turns these readings
+back into features (expected embeddings, Fourier codes of the boxes), so that the language model is handed what was
+read and not only how it looked. The dense head is what makes the encoder trainable in minutes: every cell of every
+picture teaches it.
 """
 
 from __future__ import annotations
