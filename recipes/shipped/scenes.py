@@ -21,7 +21,7 @@ LANGUAGES: dict[Language, float] = {"en": 0.64, "pl": 0.12, "vi": 0.12, "ru": 0.
 # kind, difficulty, weight
 SEE = (
     ("things", "ordinary", 2.0), ("things", "crowded", 2.5), ("things", "repeats", 1.0),
-    ("text", "ordinary", 2.0), ("text", "crowded", 3.0), ("text", "hard", 0.5), ("part", "ordinary", 0.6),
+    ("text", "ordinary", 3.0), ("text", "crowded", 4.5), ("text", "hard", 0.5), ("part", "ordinary", 0.6),
     ("receipt", "ordinary", 0.5), ("card", "ordinary", 0.5), ("chart", "ordinary", 0.8), ("clip", "ordinary", 0.2),
 )  # fmt: skip
 SPEAK = (

@@ -58,7 +58,7 @@ def dense_loss(model: Sight, dense: Tensor, batch: dict[str, Tensor]) -> tuple[T
             slots[written], letters[written]
         )  # which letter, whatever the many empty slots say
         marks, wanted = read["mark"].float().flatten(0, 2)[written], batch["mark"].flatten()[written]
-        loss = loss + 0.5 * F.cross_entropy(marks, wanted)
+        loss = loss + F.cross_entropy(marks, wanted)
         right = (slots[written].argmax(-1) == letters[written]) & (marks.argmax(-1) == wanted)
         figures["letters"] = float(right.float().mean())
     if on.any():
