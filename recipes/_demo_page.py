@@ -73,7 +73,7 @@ def _summary(skills: Sequence[str], cases: Sequence[Case], right: int, of: int) 
         own = [case for case in cases if case.skill == skill]
         bars = "; ".join(dict.fromkeys(str(case.measure) for case in own))
         rows.append(_row(f'<a href="#{skill}">{skill}</a>', sum(case.right for case in own), len(own), escape(bars)))
-    whole = _row("<b>all skills</b>", right, of, "the sum of the skills above")
+    whole = _row("<b>all skills</b>", right, of, "without the photograph")
     languages = []
     for language in dict.fromkeys(case.sample.language for case in cases):
         own = [case for case in cases if case.sample.language == language and case.skill != "photograph"]

@@ -1,4 +1,4 @@
-"""Every skill of the shipped model on pictures drawn now, as one HTML page: `make demo`, or `python recipes/demo.py`."""
+"""Every skill of the shipped model on pictures drawn now, as one HTML page: `make demo` runs this."""
 
 from __future__ import annotations
 
