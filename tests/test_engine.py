@@ -24,7 +24,7 @@ from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import load_checkpoint
 from imglish.engine.vlm import VLM, load, open_request
 from imglish.families._base import Loaded
-from imglish.families._imglish_model import Familiarity
+from imglish.families._familiar import Familiarity, traits
 from imglish.families.imglish import Family
 
 
@@ -385,12 +385,13 @@ def test_missing_shipped_weights_tell_how_to_train_them(monkeypatch: pytest.Monk
 def features(loaded: Loaded, images: list[Image.Image]) -> torch.Tensor:
     pixels = loaded.processor.image_processor(images, return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
-        return torch.Tensor(loaded.model.vision(pixel_values=pixels).last_hidden_state.mean(1))
+        return traits(pixels, *loaded.model.vision.see(pixels))
 
 
 def test_a_picture_unlike_the_world_is_warned_of(broken: Path, loaded: Loaded) -> None:
     grey = [Image.new("RGB", (100, 80), (90 + n // 3, 90 + n // 2, 100)) for n in range(90)]
-    Familiarity.fit(features(loaded, grey), quantile=1.0).save(broken)
+    bright = [Image.new("RGB", (100, 80), (200, n, n // 2)) for n in range(30)]
+    Familiarity.fit(features(loaded, grey), features(loaded, bright), false_alarms=0.0).save(broken)
     vlm = load(broken, device="cpu")
     strange, known = Image.new("RGB", (100, 80), (255, 0, 0)), grey[44]
     results = vlm.run([request("ask", "?", known), request("ask", "?", strange), request("ask", "?", known, strange)])

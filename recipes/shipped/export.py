@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import unlike
 from loop import Plan
+from PIL import Image
 from safetensors.torch import load_file
 from scenes import SEE, SPEAK, draw, known, seeds
 from see import normalised
@@ -16,25 +18,31 @@ from speak import SIDE, bridge
 from targets import frame
 from transformers import PreTrainedTokenizerFast
 
-from imglish.families._imglish_model import Familiarity
+from imglish.families._familiar import Familiarity, traits
 from imglish.nn import BridgeProcessor
 
 PICTURES = 3000
 DATA = Path(__file__).parents[2] / "src/imglish/families/data"
 
 
-@torch.inference_mode()
 def familiarity(model: torch.nn.Module) -> Familiarity:
-    """What the encoder's mean features of the world's pictures look like; one in a thousand may look strange."""
-    mixture, features = known(SPEAK), []
-    pixels = []
+    """How the encoder sees pictures of the world, and how it sees pictures of the same shapes that are unlike it."""
+    mixture, pictures = known(SPEAK), []
     for seed in seeds("export", 0, PICTURES):
         scene = draw(seed, mixture)
-        pixels.append(frame(scene.images[seed % len(scene.images)], SIDE)[0])
-        if len(pixels) == 50:
-            features.append(model.vision(normalised(np.stack(pixels))).last_hidden_state.float().mean(1))
-            pixels = []
-    return Familiarity.fit(torch.cat(features), quantile=0.999)
+        pictures.append(scene.images[seed % len(scene.images)])
+    others = [unlike.draw(number, pictures[number].size) for number in range(PICTURES // 4)]
+    return Familiarity.fit(seen(model, pictures), seen(model, others))
+
+
+@torch.inference_mode()
+def seen(model: torch.nn.Module, pictures: list[Image.Image]) -> torch.Tensor:
+    """What `Familiarity` looks at in each picture."""
+    rows = []
+    for start in range(0, len(pictures), 50):
+        pixels = normalised(np.stack([frame(picture, SIDE)[0] for picture in pictures[start : start + 50]]))
+        rows.append(traits(pixels, *model.vision.see(pixels)))
+    return torch.cat(rows)
 
 
 def records(plan: Plan, model: torch.nn.Module, vocabulary: int, size: int) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,8 @@ if TYPE_CHECKING:
     import torch
     from tokenizers import Tokenizer
 
+    from imglish.families._familiar import Familiarity
     from imglish.nn import Bridge, BridgeProcessor
-
-FAMILIARITY = "familiarity.safetensors"
 
 
 def train_tokenizer(texts: Iterable[str], *, size: int) -> Tokenizer:
@@ -99,6 +97,7 @@ def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Bridge, BridgePro
     import torch
     from safetensors import SafetensorError
 
+    from imglish.families._familiar import Familiarity
     from imglish.nn import Bridge, BridgeProcessor
 
     folder = Path(checkpoint)
@@ -129,7 +128,7 @@ def load(checkpoint: str, *, device: str, dtype: str) -> tuple[Bridge, BridgePro
             f"the tokenizer in {folder} lacks {len(absent)} special tokens of the family 'imglish', first {absent[0]}"
         )
     model = model.to(device).eval()
-    return model, processor, Familiarity.read(folder, device) if (folder / FAMILIARITY).is_file() else None
+    return model, processor, Familiarity.read(folder, device)
 
 
 @contextmanager
@@ -146,62 +145,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if shown:
             logging.enable_progress_bar()
-
-
-@dataclass(frozen=True, eq=False)
-class Familiarity:
-    """A Gaussian of the encoder's features, each picture's averaged over its tokens.
-
-    `mean` (D,), `whiten` (D, K), `threshold` (): the distance of x is the root mean square of (x - mean) @ whiten.
-    """
-
-    mean: torch.Tensor
-    whiten: torch.Tensor
-    threshold: float
-
-    @classmethod
-    def fit(cls, features: torch.Tensor, *, quantile: float = 0.999, shrinkage: float = 0.01) -> Familiarity:
-        """From features (pictures, D) of the world; `quantile` of unseen pictures of it will be called familiar.
-
-        Directions in which the world hardly varies tell most, so all are kept, none narrower than `shrinkage` of the
-        mean variance. The Gaussian is of two thirds of the pictures, the threshold of the others.
-        """
-        import torch
-
-        features = features.double()
-        held = torch.arange(len(features), device=features.device) % 3 == 0
-        mean = features[~held].mean(0)
-        variance, axes = torch.linalg.eigh(torch.cov((features[~held] - mean).T))
-        whiten = axes / (variance.clamp(min=0) + shrinkage * variance.mean()).sqrt()
-        known = cls(mean.float(), whiten.to(torch.bfloat16), 1.0)
-        return cls(known.mean, known.whiten, float(known.distance(features[held].float()).quantile(quantile)))
-
-    @classmethod
-    def read(cls, folder: Path, device: str) -> Familiarity:
-        """What `save` wrote."""
-        from safetensors.torch import load_file
-
-        try:
-            tensors = load_file(folder / FAMILIARITY, device=device)
-            return cls(tensors["mean"].float(), tensors["whiten"], float(tensors["threshold"]))
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"cannot read {folder / FAMILIARITY}: {error}") from error
-
-    def save(self, folder: Path) -> None:
-        """Writes `familiarity.safetensors` beside the weights."""
-        import torch
-        from safetensors.torch import save_file
-
-        tensors = {"mean": self.mean, "whiten": self.whiten.contiguous(), "threshold": torch.tensor(self.threshold)}
-        save_file(tensors, folder / FAMILIARITY)
-
-    def distance(self, features: torch.Tensor) -> torch.Tensor:
-        """(pictures,) of features (pictures, D)."""
-        return ((features.float() - self.mean) @ self.whiten.float()).square().mean(-1).sqrt()
-
-    def familiarity(self, features: torch.Tensor) -> torch.Tensor:
-        """(pictures,): 1 and more is like the pictures of the world, less is unlike them."""
-        return self.threshold / self.distance(features).clamp(min=1e-9)
 
 
 def look(
@@ -232,19 +175,15 @@ def _encode(loaded: Loaded, pixels: torch.Tensor, frames: torch.Tensor | None) -
     """(features, familiarity) of each picture."""
     import torch
 
-    pooled: list[torch.Tensor] = []
+    from imglish.families._familiar import traits, watched
 
-    def keep(_module: Any, _inputs: Any, output: Any) -> None:
-        pooled.append(output.last_hidden_state.mean(1))
-
-    handle = loaded.model.vision.register_forward_hook(keep)
-    try:
-        with torch.inference_mode():
-            features = loaded.model.encode_images(pixels, frames)
-    finally:
-        handle.remove()
     known: Familiarity | None = loaded.extra.get("familiarity")
-    familiar = [1.0] * len(features) if known is None else known.familiarity(torch.cat(pooled)).tolist()
+    if known is None:
+        with torch.inference_mode():
+            return [(feature.clone(), 1.0) for feature in loaded.model.encode_images(pixels, frames)]
+    with torch.inference_mode(), watched(loaded.model.vision) as seen:
+        features = loaded.model.encode_images(pixels, frames)
+    familiar = known.familiarity(traits(pixels, *seen)).tolist()
     return [(feature.clone(), value) for feature, value in zip(features, familiar, strict=True)]
 
 
