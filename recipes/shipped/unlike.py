@@ -1,6 +1,6 @@
 """Pictures that are unlike the drawn world, as photographs are.
 
-Leaves of all sizes lie over one another, shaded, textured with noise of a photograph's spectrum, blurred and compressed.
+Leaves of all sizes lie over one another, shaded, textured with noise of a natural spectrum, blurred, compressed.
 """
 
 from __future__ import annotations
