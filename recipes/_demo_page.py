@@ -235,6 +235,23 @@ def _image(picture: Image.Image, alt: str) -> str:
     )
 
 
+def poster(cases: Sequence[Case], skills: Sequence[str] = ("detect", "segment", "read", "caption")) -> Image.Image:
+    """One picture for a document: the first answer of each of these skills, drawn, side by side."""
+    drawn = []
+    for skill in skills:
+        result = next((case.result for case in cases if case.skill == skill and case.result is not None), None)
+        if result is not None and result.picture is not None:
+            drawn.append(result.draw(scale=_scale(result.picture)))
+    gap = 12
+    width = sum(one.width for one in drawn) + gap * max(len(drawn) - 1, 0)
+    sheet = Image.new("RGB", (max(width, 1), max((one.height for one in drawn), default=1)), "white")
+    x = 0
+    for one in drawn:
+        sheet.paste(one, (x, 0))
+        x += one.width + gap
+    return sheet
+
+
 def _receipt(cases: Sequence[Case]) -> str:
     text = "\n\n".join("\n".join(_facts(case)) for case in cases)
     return f"""<details><summary>receipt: the call, and what the model saw and wrote</summary>

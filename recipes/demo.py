@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
 def main(arguments: list[str] | None = None) -> int:
     """Ask, write the page, and print where it is. The exit status is that of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("out/demo.html"), help="the page (default out/demo.html)")
-    parser.add_argument("--model", help="a checkpoint folder; the shipped model if left out")
-    parser.add_argument("--seed", type=int, default=0, help="which held-out scenes: each number gives others")
-    parser.add_argument("--count", type=int, default=2, help="scenes for each kind of question (default 2)")
-    given = parser.parse_args(arguments)
-    if given.seed < 0 or given.count < 1:
-        parser.error("--seed is 0 or more, --count 1 or more")
+    given = _options(arguments)
     begun = time.monotonic()
 
     def say(text: str) -> None:
@@ -36,22 +29,40 @@ def main(arguments: list[str] | None = None) -> int:
     from imglish.core.errors import ImglishError
 
     try:
+        for path in filter(None, (given.out, given.picture)):
+            path.parent.mkdir(parents=True, exist_ok=True)  # a place that cannot be is told before the work
         vlm = imglish.load(given.model)
         cases = run(vlm, seed=given.seed, count=given.count, say=say)
-        from _demo_page import page
+        from _demo_page import page, poster
 
         text = page(cases, about=about(vlm, given.seed, time.monotonic() - begun))
-        given.out.parent.mkdir(parents=True, exist_ok=True)
         given.out.write_text(text, encoding="utf-8")
+        if given.picture:
+            poster(cases).save(given.picture)
     except ImglishError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
-        print(f"error: cannot write {str(given.out)!r}: {error.strerror or error}", file=sys.stderr)
+        print(f"error: cannot write: {error}", file=sys.stderr)
         return 2
     say(f"wrote {len(text) / 1e6:.1f} MB; open this in a browser:")
     print(given.out.resolve())
     return 0
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("out/demo.html"), help="the page (default out/demo.html)")
+    parser.add_argument("--model", help="a checkpoint folder; the shipped model if left out")
+    parser.add_argument("--seed", type=int, default=0, help="which held-out scenes: each number gives others")
+    parser.add_argument("--count", type=int, default=2, help="scenes for each kind of question (default 2)")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png", help="also write some answers as one picture")
+    given = parser.parse_args(arguments)
+    if given.seed < 0 or given.count < 1:
+        parser.error("--seed is 0 or more, --count 1 or more")
+    if given.picture and given.picture.suffix != ".png":
+        parser.error(f"--picture {given.picture}: a name that ends in .png")
+    return given
 
 
 def run(vlm: VLM, *, seed: int, count: int, say: Callable[[str], None]) -> list[Case]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import imglish
 from imglish import world
@@ -201,7 +202,10 @@ def test_the_script_writes_a_page_and_prints_where_it_is(
     monkeypatch.setattr(imglish, "load", lambda model: VLM(Family().tiny(), max_tokens=3))
     monkeypatch.setattr(_demo_cases, "WISHES", _demo_cases.WISHES[::6])
     out = tmp_path / "deep" / "page.html"
-    assert demo.main(["--out", str(out), "--count", "1", "--seed", "3"]) == 0
+    shown = tmp_path / "shown.png"
+    assert demo.main(["--out", str(out), "--count", "1", "--seed", "3", "--picture", str(shown)]) == 0
+    with Image.open(shown) as picture:
+        assert min(picture.size) > 100
     printed = capsys.readouterr()
     assert printed.out == f"{out.resolve()}\n"
     assert "chat: " in printed.err
@@ -214,3 +218,14 @@ def test_without_a_checkpoint_it_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert demo.main(["--model", str(tmp_path / "nowhere"), "--out", str(tmp_path / "page.html")]) == 2
     assert "nowhere" in capsys.readouterr().err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import demo
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(imglish, "load", lambda model: pytest.fail("the model was loaded"))
+    assert demo.main(["--out", str(tmp_path / "file" / "page.html")]) == 2
+    assert "cannot write" in capsys.readouterr().err
