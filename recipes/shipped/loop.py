@@ -102,10 +102,12 @@ class Keeper:
         return self.plan.out / f"{self.plan.name}.{self.plan.rank}.state"
 
     def load(self) -> None:
-        """Go on where the stage was stopped, if it ever began."""
-        if not self.state.exists():
+        """Go on where the stage was stopped, if it ever began; a worker that is new takes the place of the first."""
+        first = self.plan.out / f"{self.plan.name}.0.state"
+        source = self.state if self.state.exists() else first
+        if not source.exists() or not self.weights.exists():
             return
-        state = torch.load(self.state, weights_only=True)
+        state = torch.load(source, weights_only=True)
         self.model.load_state_dict(load_file(self.weights), strict=False)
         for optimizer, saved in zip(self.chosen, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 from imglish import world
 from imglish.core.types import Sample
@@ -15,7 +16,8 @@ from imglish.world._scene import HELD_OUT, Language, Scene
 STAGES = ("see", "talk", "align", "instruct", "polish", "words", "export")
 STRIDE = HELD_OUT // len(STAGES)  # seeds that each stage owns
 SHAPES = ((192, 192), (192, 192), (256, 192), (192, 256), (224, 168), (240, 240), (288, 192))
-CLOSE = ((128, 128), (128, 128), (144, 112), (160, 160), (192, 192))  # crowded text, seen from closer by
+CLOSE = ((192, 192), (256, 256), (320, 320))  # crowded text is drawn so large, and a window of WINDOW pixels is seen
+WINDOW = 192
 LANGUAGES: dict[Language, float] = {"en": 0.64, "pl": 0.12, "vi": 0.12, "ru": 0.12}
 
 # kind, difficulty, weight
@@ -52,7 +54,16 @@ def draw(seed: int, mixture: list[tuple[str, str, float]]) -> Scene:
     kind, difficulty, _ = rng.choices(mixture, [row[2] for row in mixture])[0]
     shapes = CLOSE if (kind, difficulty) == ("text", "crowded") else SHAPES
     size = rng.choice(shapes) if kind in ("things", "text", "part") else None
-    return world.draw(kind, seed, size=size, difficulty=difficulty)
+    scene = world.draw(kind, seed, size=size, difficulty=difficulty)
+    return window(scene, rng) if shapes is CLOSE else scene
+
+
+def window(scene: Scene, rng: random.Random) -> Scene:
+    """A part of a picture of text, so that its letters are larger than a whole page of them would be."""
+    left, top = (rng.randint(0, side - WINDOW) for side in scene.size)
+    picture = scene.images[0].crop((left, top, left + WINDOW, top + WINDOW))
+    lines = tuple(replace(line, centres=tuple((x - left, y - top) for x, y in line.centres)) for line in scene.lines)
+    return replace(scene, size=(WINDOW, WINDOW), images=(picture,), lines=lines)
 
 
 def questions(seed: int, mixture: list[tuple[str, str, float]]) -> tuple[Scene, list[Sample]]:

@@ -228,6 +228,21 @@ def inherit(model: Bridge, plan: Plan) -> None:
             return
 
 
+class Eyes:
+    """The encoder as its own stage left it, or leaves it: a stage that runs beside it takes over what was saved."""
+
+    def __init__(self, model: Bridge, plan: Plan) -> None:
+        self.model, self.file, self.stamp = model, plan.out / "see.safetensors", 0.0
+        self.frozen = plan.name in ("align", "instruct")
+
+    def refresh(self) -> None:
+        """Load the encoder again where its file has changed; the codes are learned here and stay."""
+        if self.frozen and self.file.exists() and self.file.stat().st_mtime != self.stamp:
+            self.stamp = self.file.stat().st_mtime
+            saved = {name: value for name, value in load_file(self.file).items() if "_codes" not in name}
+            self.model.vision.load_state_dict(saved, strict=False)
+
+
 def run(plan: Plan) -> None:
     """Train one stage; the result is `<stage>.safetensors`."""
     torch.manual_seed(plan.rank)
@@ -242,6 +257,7 @@ def run(plan: Plan) -> None:
     names = {name: number for number, name in enumerate(model.vision.config.classes) if name}
     shades = {name: number for number, name in enumerate(model.vision.config.colours)}
     model.vision.train(everything)
+    eyes = Eyes(model, plan)
 
     def load(first: int) -> Iterator[dict[str, Any]]:
         for seeds in batches(plan.name, plan.rank, plan.workers, SCENES[plan.name], first):
@@ -258,6 +274,7 @@ def run(plan: Plan) -> None:
         with torch.autocast(plan.device.split(":")[0], torch.bfloat16):
             features = None
             if batch["pixels"] is not None:
+                eyes.refresh()
                 with torch.set_grad_enabled(everything):
                     tokens, dense = model.vision.see(batch["pixels"])
                 features = adapted(model, model.vision.describe(tokens, dense), batch["frames"])
