@@ -236,10 +236,11 @@ def _image(picture: Image.Image, alt: str) -> str:
 
 
 def poster(cases: Sequence[Case], skills: Sequence[str] = ("detect", "segment", "read", "caption")) -> Image.Image:
-    """One picture for a document: the first answer of each of these skills, drawn, side by side."""
+    """One picture for a document: the longest answer of each of these skills, drawn, side by side."""
     drawn = []
     for skill in skills:
-        result = next((case.result for case in cases if case.skill == skill and case.result is not None), None)
+        results = [case.result for case in cases if case.skill == skill and case.result is not None]
+        result = max(results, key=lambda one: len(one.raw), default=None)
         if result is not None and result.picture is not None:
             drawn.append(result.draw(scale=_scale(result.picture)))
     gap = 12
