@@ -25,13 +25,13 @@ PICTURES = 3000
 DATA = Path(__file__).parents[2] / "src/imglish/families/data"
 
 
-def familiarity(model: torch.nn.Module) -> Familiarity:
-    """How the encoder sees pictures of the world, and how it sees pictures of the same shapes that are unlike it."""
+def familiarity(model: torch.nn.Module, count: int) -> Familiarity:
+    """How the encoder sees `count` pictures of the world, and how it sees pictures of the same shapes unlike it."""
     mixture, pictures = known(SPEAK), []
-    for seed in seeds("export", 0, PICTURES):
+    for seed in seeds("export", 0, count):
         scene = draw(seed, mixture)
         pictures.append(scene.images[seed % len(scene.images)])
-    others = [unlike.draw(number, pictures[number].size) for number in range(PICTURES // 4)]
+    others = [unlike.draw(number, pictures[number].size) for number in range(count // 4)]
     return Familiarity.fit(seen(model, pictures), seen(model, others))
 
 
@@ -69,7 +69,7 @@ def records(plan: Plan, model: torch.nn.Module, vocabulary: int, size: int) -> d
     }  # fmt: skip
 
 
-def run(plan: Plan) -> None:
+def run(plan: Plan, data: Path = DATA, pictures: int = PICTURES) -> None:
     """Write the checkpoint of the last finished stage into the package."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(plan.out / "tokenizer")
     model = bridge(tokenizer)
@@ -83,10 +83,10 @@ def run(plan: Plan) -> None:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.config._attn_implementation = "eager"
-    DATA.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(DATA)
-    BridgeProcessor.for_bridge(model.config, tokenizer, image_std=(0.25, 0.25, 0.25)).save_pretrained(DATA)
-    familiarity(model.float()).save(DATA)
-    size = (DATA / "model.safetensors").stat().st_size
-    (DATA / "run.json").write_text(json.dumps(records(plan, model, len(tokenizer), size), indent=1))
-    print(f"export: {last}, {size / 1e6:.1f} MB in {DATA}", flush=True)
+    data.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(data)
+    BridgeProcessor.for_bridge(model.config, tokenizer, image_std=(0.25, 0.25, 0.25)).save_pretrained(data)
+    familiarity(model.float(), pictures).save(data)
+    size = (data / "model.safetensors").stat().st_size
+    (data / "run.json").write_text(json.dumps(records(plan, model, len(tokenizer), size), indent=1))
+    print(f"export: {last}, {size / 1e6:.1f} MB in {data}", flush=True)
