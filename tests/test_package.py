@@ -128,3 +128,8 @@ def test_no_source_file_is_remote_code_or_a_pickle() -> None:
     forbidden = re.compile(r"trust_remote_code\s*=\s*True|\bimport pickle\b|(?<![\w.])eval\(|(?<![\w.])exec\(")
     hits = [f"{path}: {hit}" for path in SOURCE.rglob("*.py") for hit in forbidden.findall(path.read_text("utf-8"))]
     assert hits == []
+
+
+def test_the_tree_in_the_readme_is_up_to_date() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "recipes/tree.py"), "--check"], check=False)
+    assert done.returncode == 0, "run: python recipes/tree.py"

@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrix updates are orthogonalised (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon).
+"""Muon: momentum whose matrix updates are made orthogonal (https://kellerjordan.github.io/posts/muon).
 
 torch.optim.Muon takes matrices only; convolutions, flattened to matrices, profit as much, so this one takes both.
 """
