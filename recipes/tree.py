@@ -1,7 +1,7 @@
 """Writes the tree of the package into README.md: every file with the first line of its own docstring.
 
-    python recipes/tree.py            # after adding, moving or renaming a file
-    python recipes/tree.py --check    # status 1 where README.md is out of date
+python recipes/tree.py            # after adding, moving or renaming a file
+python recipes/tree.py --check    # status 1 where README.md is out of date
 """
 
 from __future__ import annotations

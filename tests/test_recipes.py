@@ -13,6 +13,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes/shipped"))
 
+import itertools
+
 import loop
 import muon
 import scenes
@@ -32,7 +34,7 @@ def tokenizer() -> Any:
 
 def test_no_stage_can_draw_a_held_out_scene_or_one_of_another_stage() -> None:
     ranges = [scenes.seeds(stage, 0, scenes.STRIDE) for stage in scenes.STAGES]
-    assert all(early.stop <= late.start for early, late in zip(ranges, ranges[1:], strict=False))
+    assert all(early.stop <= late.start for early, late in itertools.pairwise(ranges))
     assert ranges[-1].stop <= HELD_OUT <= min(world.seeds("held", 0, 10))
     with pytest.raises(SystemExit, match="ran out"):
         scenes.seeds("see", scenes.STRIDE - 1, 2)
