@@ -130,9 +130,6 @@ def test_no_source_file_is_remote_code_or_a_pickle() -> None:
     assert hits == []
 
 
-ROOT = Path(__file__).parents[1]
-
-
 def test_the_tree_in_the_readme_is_up_to_date() -> None:
     done = subprocess.run([sys.executable, str(ROOT / "recipes/tree.py"), "--check"], check=False)
     assert done.returncode == 0, "run: python recipes/tree.py"
