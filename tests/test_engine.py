@@ -284,6 +284,10 @@ def test_wrong_input_is_told_before_the_model_runs(vlm: VLM, tmp_path: Path) -> 
         vlm.caption(image, tone="sad")
     with pytest.raises(InputError, match="x1 < x2"):
         vlm.identify(image, (9, 9, 3, 3))
+    with pytest.raises(InputError, match="outside the picture"):
+        vlm.identify(image, (900, 9, 950, 30))
+    with pytest.raises(InputError, match=r"the prompt has \d+ tokens"):
+        vlm.ask(image, "what " * 3000)
     with pytest.raises(InputError, match="no option 'max_token'"):
         vlm.ask(image, "?", max_token=3)
     with pytest.raises(SkillError, match="language 'xx'"):

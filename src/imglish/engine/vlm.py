@@ -159,6 +159,13 @@ class VLM:
         """The tensors of opened requests with their images encoded, their receipts, and what was seen of each."""
         family = self.loaded.family
         tensors, receipts = family.inputs(self.loaded, opened)
+        most = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
+        longest = max(receipt.prompt_tokens for receipt in receipts)
+        if most is not None and longest >= most:
+            raise InputError(
+                f"the prompt has {longest} tokens, and this model takes fewer than {most}",
+                hint="give fewer images, a shorter text or a shorter conversation",
+            )
         tensors, seen = family.look(self.loaded, tensors, receipts, kept=self._kept)
         return tensors, receipts, seen
 
@@ -231,7 +238,10 @@ def chat_request(messages: Sequence[Message]) -> Request:
 
 
 def open_request(request: Request) -> Request:
-    """The same request with every picture opened. Raises ImageError naming the one that cannot be."""
+    """The same request with every picture opened. Raises ImageError naming the one that cannot be.
+
+    A region that does not touch the picture is an InputError.
+    """
 
     def opened(part: Any) -> Any:
         if isinstance(part, ImagePart):
@@ -241,7 +251,13 @@ def open_request(request: Request) -> Request:
         return part
 
     messages = tuple(Message(m.role, tuple(opened(part) for part in m.parts)) for m in request.messages)
-    return dataclasses.replace(request, messages=messages)
+    ready = dataclasses.replace(request, messages=messages)
+    if request.region is not None:
+        width, height = request_images(ready)[0][0].size
+        x1, y1, x2, y2 = request.region
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            raise InputError(f"the box {request.region} lies outside the picture, which is {width} x {height} pixels")
+    return ready
 
 
 def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, seen: Seen) -> Result:
