@@ -110,7 +110,10 @@ class Keeper:
         state = torch.load(source, weights_only=True)
         self.model.load_state_dict(load_file(self.weights), strict=False)
         for optimizer, saved in zip(self.chosen, state["optimizers"], strict=True):
+            peaks = [group["peak"] for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["peak"] = peak  # the plan's, which may have changed
         self.spent, self.number, self.seen = state["spent"], state["number"], state["seen"]
 
     def save(self) -> None:

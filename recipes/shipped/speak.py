@@ -35,7 +35,7 @@ SIDE, TEXT, CLOSED = 192, 240, -1e4  # pixels, question tokens in a row, "may no
 IMAGE_TOKENS, FRAME_TOKENS = 72, 12
 RARE = {"segment": 0.35, "read": 0.7, "caption": 0.6, "summary": 0.5}  # long answers are drawn less often
 OFTEN = {"count": 2.0, "refer": 1.5, "detect": 1.5, "presence": 1.0, "colour": 1.0, "unknown": 0.5}
-SCENES = {"talk": 24, "align": 12, "instruct": 12, "polish": 12}  # in a batch
+SCENES = {"talk": 24, "align": 16, "instruct": 16, "polish": 16}  # in a batch
 
 
 @dataclass
