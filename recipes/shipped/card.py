@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 STAGES = {
+    "see_warm": "the same as `see`, tried at other rates; `see` began from its weights",
     "see": "the vision encoder names every cell of every picture: thing, colour, box, outline, letters",
     "talk": "the decoder learns to answer from scenes told as text",
     "align": "the adapter learns to speak to the decoder; both ends stay as they are",

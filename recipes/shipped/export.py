@@ -48,7 +48,7 @@ def seen(model: torch.nn.Module, pictures: list[Image.Image]) -> torch.Tensor:
 def records(plan: Plan, model: torch.nn.Module, vocabulary: int, size: int) -> dict[str, object]:
     """What the model card is written from: sizes, machine, and what each stage did."""
     stages = {}
-    for stage in ("see", "talk", "align", "instruct", "polish"):
+    for stage in ("see_warm", "see", "talk", "align", "instruct", "polish"):
         logs = [path.read_text().splitlines()[-1] for path in sorted(plan.out.glob(f"{stage}.*.jsonl"))]
         if logs:
             stages[stage] = {"workers": len(logs), "last": [json.loads(line) for line in logs]}
