@@ -71,7 +71,7 @@ class Familiarity:
     bias: float
 
     @classmethod
-    def fit(cls, world: Tensor, unlike: Tensor, *, false_alarms: float = 0.005, decay: float = 0.01) -> Familiarity:
+    def fit(cls, world: Tensor, unlike: Tensor, *, false_alarms: float = 0.02, decay: float = 0.01) -> Familiarity:
         """From traits of pictures of the world and of others, both (pictures, D).
 
         A logistic regression on two thirds of the world; the threshold lets `false_alarms` of the other third be
