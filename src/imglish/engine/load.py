@@ -42,7 +42,7 @@ def shipped_folder() -> Path:
     if not (folder / "model.safetensors").is_file() or not (folder / "config.json").is_file():
         raise CheckpointError(
             f"the shipped checkpoint is missing: there is no model.safetensors and config.json in {folder}",
-            hint="install imglish with its weights, or train them with: python recipes/shipped/run.py --out runs/shipped",
+            hint="install imglish with its weights, or train them: python recipes/shipped/run.py --out runs/shipped",
         )
     return folder
 
