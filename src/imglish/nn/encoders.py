@@ -77,6 +77,10 @@ def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
+class Codes(nn.Linear):
+    """A vector for each name; given probabilities, their mean. As large as the other features, or nobody hears it."""
+
+
 class Residual(nn.Module):
     """Two 3 x 3 convolutions around a skip; BatchNorm, which folds away and is fast in channels-last bf16."""
 
@@ -133,10 +137,10 @@ class Sight(PreTrainedModel):
         self.context = nn.Linear(w3, SUBCELLS**2 * w2)
         self.fuse = _conv(w2, config.map_size)
         self.read = nn.Linear(config.map_size, sum(self.parts.values()))
-        self.class_codes = nn.Linear(len(config.classes), config.class_size, bias=False)
-        self.colour_codes = nn.Linear(len(config.colours), config.colour_size, bias=False)
-        self.letter_codes = nn.Linear(len(config.letters), config.letter_size, bias=False)
-        self.mark_codes = nn.Linear(len(config.marks), config.mark_size, bias=False)
+        self.class_codes = Codes(len(config.classes), config.class_size, bias=False)
+        self.colour_codes = Codes(len(config.colours), config.colour_size, bias=False)
+        self.letter_codes = Codes(len(config.letters), config.letter_size, bias=False)
+        self.mark_codes = Codes(len(config.marks), config.mark_size, bias=False)
         self.register_buffer("octaves", 2.0 ** torch.arange(config.octaves) * torch.pi, persistent=False)
         self.register_buffer("centres", self._cell_centres(), persistent=False)
         self.post_init()
@@ -151,7 +155,9 @@ class Sight(PreTrainedModel):
         }  # fmt: skip
 
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, (nn.Linear, nn.Conv2d)):
+        if isinstance(module, Codes):
+            nn.init.normal_(module.weight)
+        elif isinstance(module, (nn.Linear, nn.Conv2d)):
             nn.init.kaiming_normal_(module.weight) if isinstance(module, nn.Conv2d) else nn.init.trunc_normal_(
                 module.weight, std=module.in_features**-0.5
             )
