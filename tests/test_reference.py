@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from pathlib import Path
 
@@ -16,11 +17,13 @@ FOLDER = ROOT / "docs/reference"
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "recipes"))
-        import reference
-
-        return reference.pages()
+    # by path: tests/reference is a folder of the same name
+    spec = importlib.util.spec_from_file_location("write_reference", ROOT / "recipes/reference.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    result: dict[str, str] = module.pages()
+    return result
 
 
 def test_the_pages_are_those_of_the_docstrings(pages: dict[str, str]) -> None:

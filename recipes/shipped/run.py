@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 
 MINUTES = {"words": 0.0, "see": 60.0, "talk": 10.0, "align": 5.0, "instruct": 60.0, "polish": 10.0, "export": 0.0}
-RATES = {"see": 1.2e-3, "talk": 3e-3, "align": 3e-3, "instruct": 1.2e-3, "polish": 3e-4}  # of Muon
+RATES = {"see": 1.2e-3, "talk": 3e-3, "align": 3e-3, "instruct": 4e-3, "polish": 3e-4}  # of Muon
 
 
 def work(stage: str, options: argparse.Namespace, rank: int, meeting: str) -> None:

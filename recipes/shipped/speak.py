@@ -26,14 +26,16 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from imglish.core.types import Sample
 from imglish.families._base import Control, Piece, Plain, Spelled, encode_pieces
-from imglish.families._imglish_text import boxes_text, points_text, render_sample
+from imglish.families._imglish_text import LOCATIONS, SPECIAL_TOKENS, boxes_text, points_text, render_sample
 from imglish.nn import Bridge, BridgeConfig
 from imglish.world import _beyond
 from imglish.world._scene import Language, Scene
 
 SIDE, TEXT, CLOSED = 192, 240, -1e4  # pixels, question tokens in a row, "may not look"
 IMAGE_TOKENS, FRAME_TOKENS = 72, 12
-RARE = {"segment": 0.35, "read": 0.7, "caption": 0.6, "summary": 0.5}  # long answers are drawn less often
+PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
+VAGUE = 0.3  # what a location token counts: a neighbouring bin is nearly as right, a wrong word is wrong
+RARE = {"segment": 0.25, "read": 0.7, "caption": 0.6, "summary": 0.5}  # long answers are drawn less often
 OFTEN = {"count": 2.0, "refer": 1.5, "detect": 1.5, "presence": 1.0, "colour": 1.0, "unknown": 0.5}
 SCENES = {"talk": 24, "align": 16, "instruct": 16, "polish": 16}  # in a batch
 
@@ -54,10 +56,11 @@ class Row:
     def add(self, segment: int, prompt: list[int], answer: list[int], start: int) -> int:
         """Append a question and its answer; the place where the next turn of this chat would start."""
         share = len(answer) ** -0.5
+        weight = [share * (VAGUE if token in PLACES else 1.0) for token in answer]
         self.ids += prompt + answer
         self.segment += [segment] * (len(prompt) + len(answer))
         self.position += range(start, start + len(prompt) + len(answer))
-        self.weight += [0.0] * len(prompt) + [share] * len(answer)
+        self.weight += [0.0] * len(prompt) + weight
         return start + len(prompt) + len(answer)
 
 
