@@ -1,6 +1,7 @@
 """Train the shipped model from nothing, stage by stage: `python recipes/shipped/run.py --out runs/shipped`.
 
-Stop it at any time; the same command goes on where it was. Stages:
+Stop it at any time; the same command goes on where it was. To go on from the shipped model, in a new folder:
+`python recipes/shipped/run.py --out runs/next --start src/imglish/families/data --stages see instruct export`. Stages:
   words     a byte-level tokenizer from the world's own questions and answers
   see       pretrain the vision encoder on dense truth
   talk      pretrain the decoder on scenes told as text
@@ -19,8 +20,13 @@ import os
 import time
 from pathlib import Path
 
-MINUTES = {"words": 0.0, "see": 60.0, "talk": 10.0, "align": 5.0, "instruct": 60.0, "polish": 10.0, "export": 0.0}
-RATES = {"see": 1.2e-3, "talk": 3e-3, "align": 3e-3, "instruct": 4e-3, "polish": 3e-4}  # of Muon
+from start import start
+
+MINUTES = {"words": 0.0, "see": 75.0, "talk": 25.0, "align": 2.0, "instruct": 90.0, "polish": 10.0, "export": 0.0}
+RATES = {"see": 1.2e-3, "talk": 3e-3, "align": 3e-3, "instruct": 3e-3, "polish": 3e-4}  # of Muon
+MALLOC = {  # glibc would map every large tensor anew and fault its pages in; read when a worker starts
+    "MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456",
+}  # fmt: skip
 
 
 def work(stage: str, options: argparse.Namespace, rank: int, meeting: str) -> None:
@@ -59,8 +65,13 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="*", help="cores that the workers are bound to, in order")
     parser.add_argument("--nice", type=int, default=0, help="niceness of the workers after the first")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda for the same command with a bigger budget")
+    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin from a checkpoint, not from nothing")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.start:
+        start(options.out, options.start)
+    for name, value in MALLOC.items():
+        os.environ.setdefault(name, value)
     context = multiprocessing.get_context("spawn")
     for stage in options.stages:
         meeting = str(options.out / f"{stage}.{time.time_ns()}.meet")
