@@ -465,3 +465,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a test went to the network")
 
     monkeypatch.setattr("socket.create_connection", refuse)
+
+
+def test_a_picture_in_memory_is_not_bounded_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from imglish.engine import vlm
+
+    limits: list[int | None] = []
+
+    def record(source: Any, *, max_pixels: int | None = None) -> Any:
+        limits.append(max_pixels)
+        return Image.new("RGB", (8, 8))
+
+    monkeypatch.setattr(vlm, "open_image", record)
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
+    lazy = Image.open(tmp_path / "a.png")  # its pixels are still to be decoded: the limit holds
+    parts = (ImagePart(Image.new("RGB", (300, 200))), ImagePart(lazy), ImagePart(tmp_path / "a.png"))
+    open_request(Request("ask", (Message("user", parts),)))
+    assert limits == [60000, None, None]

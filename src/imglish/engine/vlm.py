@@ -237,6 +237,13 @@ def chat_request(messages: Sequence[Message]) -> Request:
     return Request("chat", tuple(messages), messages[-1].text)
 
 
+def _opened(source: ImageSource) -> Image.Image:
+    """The picture; one that is in memory already was bounded, or not, by whoever decoded it."""
+    if type(source) is Image.Image:  # not a subclass: what Image.open gives is decoded only when it is read
+        return open_image(source, max_pixels=max(source.width * source.height, 1))
+    return open_image(source)
+
+
 def open_request(request: Request) -> Request:
     """The same request with every picture opened. Raises ImageError naming the one that cannot be.
 
@@ -245,9 +252,9 @@ def open_request(request: Request) -> Request:
 
     def opened(part: Any) -> Any:
         if isinstance(part, ImagePart):
-            return ImagePart(open_image(part.image))
+            return ImagePart(_opened(part.image))
         if isinstance(part, VideoPart):
-            return VideoPart(tuple(open_image(frame) for frame in part.frames), part.fps)
+            return VideoPart(tuple(_opened(frame) for frame in part.frames), part.fps)
         return part
 
     messages = tuple(Message(m.role, tuple(opened(part) for part in m.parts)) for m in request.messages)
