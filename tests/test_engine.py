@@ -478,7 +478,7 @@ def test_a_picture_in_memory_is_not_bounded_twice(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(vlm, "open_image", record)
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
-    lazy = Image.open(tmp_path / "a.png")  # its pixels are still to be decoded: the limit holds
-    parts = (ImagePart(Image.new("RGB", (300, 200))), ImagePart(lazy), ImagePart(tmp_path / "a.png"))
-    open_request(Request("ask", (Message("user", parts),)))
+    with Image.open(tmp_path / "a.png") as lazy:  # its pixels are still to be decoded: the limit holds
+        parts = (ImagePart(Image.new("RGB", (300, 200))), ImagePart(lazy), ImagePart(tmp_path / "a.png"))
+        open_request(Request("ask", (Message("user", parts),)))
     assert limits == [60000, None, None]
