@@ -3,7 +3,7 @@
     python recipes/shipped/card.py --run runs/shipped --scores out/bench/shipped.json --out src/imglish/families/data
 
 The run's folder holds `<stage>.<worker>.jsonl`, a line of figures every few seconds; `run.json`, which the export
-wrote, lies there or beside the weights.
+wrote, lies there or beside the weights. A `notes.md` in the folder says what a person did to the run by hand.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def stages(run: Path, record: dict[str, Any]) -> list[str]:
         row = [stage, what, str(len(workers)), number(max(minutes), 1), number(batches), number(samples), loss]
         rows.append(row)
     heads = ["stage", "what learns", "workers", "minutes", "batches", "scenes", "loss, first to last"]
-    return [*table(heads, rows), f"Together {total:.0f} worker minutes on {record['hardware']}.", ""]
+    notes = run / "notes.md"  # what a person did to the run that its figures do not say
+    said = [notes.read_text(encoding="utf-8").strip(), ""] if notes.is_file() else []
+    return [*table(heads, rows), f"Together {total:.0f} worker minutes on {record['hardware']}.", "", *said]
 
 
 def sizes(record: dict[str, Any]) -> list[str]:
