@@ -20,6 +20,7 @@ import muon
 import scenes
 import see
 import speak
+import start
 import targets
 
 from imglish import world
@@ -139,3 +140,16 @@ def test_the_rate_warms_up_and_comes_to_rest() -> None:
     rates = [loop.rate(progress / 100, plan) for progress in range(101)]
     assert rates[0] < 0.1 < max(rates) == pytest.approx(1.0, abs=0.01)
     assert rates[-1] == pytest.approx(plan.floor)
+
+
+def test_a_run_can_begin_from_the_shipped_checkpoint_and_go_on(tmp_path: Path) -> None:
+    start.start(tmp_path, Path(speak.__file__).parents[2] / "src/imglish/families/data")
+    tokenizer = speak.PreTrainedTokenizerFast.from_pretrained(tmp_path / "tokenizer")
+    model = speak.bridge(tokenizer)
+    missing, unexpected = model.load_state_dict(speak.load_file(tmp_path / "align.safetensors"), strict=False)
+    assert (set(missing), unexpected) == ({"decoder.lm_head.weight"}, [])  # tied to the embedding
+    encoder = see.Sight(see.config())
+    encoder.load_state_dict(speak.load_file(tmp_path / "see_warm.safetensors"))
+    (tmp_path / "align.safetensors").write_bytes(b"what a run has made of it")
+    start.start(tmp_path, Path("nowhere"))
+    assert (tmp_path / "align.safetensors").read_bytes() == b"what a run has made of it"

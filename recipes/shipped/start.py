@@ -9,9 +9,12 @@ from safetensors.torch import load_file, save_file
 
 
 def start(out: Path, checkpoint: Path) -> None:
-    """`see` goes on from its encoder, `instruct` from all of it, and the tokenizer stays; nothing is overwritten."""
+    """`see` goes on from its encoder, `instruct` from all of it, and the tokenizer stays.
+
+    A folder in which a run has begun is left as it is, so that the same command goes on.
+    """
     if (out / "tokenizer").exists():
-        raise SystemExit(f"{out} holds a run already; begin from a checkpoint in a new folder")
+        return
     weights = {name: value.float() for name, value in load_file(checkpoint / "model.safetensors").items()}
     (out / "tokenizer").mkdir(parents=True)
     for name in ("tokenizer.json", "tokenizer_config.json"):
