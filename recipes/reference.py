@@ -55,7 +55,7 @@ PAGES: dict[str, tuple[str, list[tuple[str, str]]]] = {
             ("imglish.core.codecs", "Codec Bins Normalised Pixels"),
             ("imglish.core.frames", "Fitted Squash Pad Resized Tiled Identity"),
             ("imglish.core.geometry", "area iou clip box_of quad_to_box box_to_quad polygon_area polygon_to_bitmap"),
-            ("imglish.core.geometry", "bitmap_to_polygons simplify mask_iou"),
+            ("imglish.core.geometry", "bitmap_to_polygons simplify resample mask_iou"),
         ],
     ),
     "bridge": (

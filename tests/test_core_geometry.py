@@ -20,6 +20,7 @@ from imglish.core.geometry import (
     polygon_area,
     polygon_to_bitmap,
     quad_to_box,
+    resample,
     simplify,
 )
 
@@ -219,6 +220,14 @@ def test_simplify_drops_points_on_a_straight_line_only_when_it_must_or_may():
     assert simplify(square, 4) == ((0, 0), (10, 0), (10, 10), (0, 10))
     assert simplify(square, 8, tolerance=0.1) == ((0, 0), (10, 0), (10, 10), (0, 10))
     assert len(simplify(square, 8)) == 5
+
+
+def test_resample_walks_the_outline_in_equal_steps():
+    square = [(0, 0), (10, 0), (10, 10), (0, 10)]
+    assert resample(square, 4) == tuple(square)
+    points = np.array(resample(square, 8))
+    assert points.tolist() == [[0, 0], [5, 0], [10, 0], [10, 5], [10, 10], [5, 10], [0, 10], [0, 5]]
+    assert resample([(0, 0), (0, 0), (0, 0)], 3) == ((0, 0),) * 3
 
 
 def test_mask_iou_of_known_bitmaps():

@@ -88,8 +88,7 @@ class Keeper:
     spent: float = 0.0  # seconds of training
     number: int = 0  # batches
     seen: int = 0  # samples
-    sums: dict[str, float] = field(default_factory=dict)
-    steps: int = 0
+    sums: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def weights(self) -> Path:
@@ -132,10 +131,10 @@ class Keeper:
 
     def count(self, loss: float, figures: dict[str, float]) -> None:
         """Take note of one batch."""
-        self.number, self.steps = self.number + 1, self.steps + 1
+        self.number += 1
         self.seen += int(figures.pop("samples", 1))
         for key, value in {"loss": loss, **figures}.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
+            self.sums.setdefault(key, []).append(value)
 
     def say(self, factor: float) -> None:
         """One line of figures, the mean since the last line, to the log and to the screen."""
@@ -145,11 +144,11 @@ class Keeper:
             "samples": self.seen,
             "lr": round(factor, 4),
         }
-        line = json.dumps({**row, **{key: round(value / self.steps, 4) for key, value in self.sums.items()}})
+        line = json.dumps({**row, **{key: round(sum(values) / len(values), 4) for key, values in self.sums.items()}})
         print(f"{self.plan.name}.{self.plan.rank} {line}", flush=True)
         with (self.plan.out / f"{self.plan.name}.{self.plan.rank}.jsonl").open("a") as log:
             log.write(line + "\n")
-        self.sums, self.steps = {}, 0
+        self.sums = {}
 
 
 def train(

@@ -18,7 +18,7 @@ STRIDE = HELD_OUT // len(STAGES)  # seeds that each stage owns
 SHAPES = ((192, 192), (192, 192), (256, 192), (192, 256), (224, 168), (240, 240), (288, 192))
 CLOSE = ((192, 192), (256, 256), (320, 320))  # crowded text is drawn so large, and a window of WINDOW pixels is seen
 WINDOW = 192
-LANGUAGES: dict[Language, float] = {"en": 0.64, "pl": 0.12, "vi": 0.12, "ru": 0.12}
+LANGUAGES: dict[Language, float] = {"en": 0.76, "pl": 0.08, "vi": 0.08, "ru": 0.08}
 
 # kind, difficulty, weight
 SEE = (
@@ -28,9 +28,9 @@ SEE = (
 )  # fmt: skip
 SPEAK = (
     ("things", "easy", 2.0), ("things", "ordinary", 30.0), ("things", "repeats", 12.0), ("things", "crowded", 10.0),
-    ("text", "ordinary", 14.0), ("text", "easy", 2.0), ("text", "hard", 2.0), ("receipt", "ordinary", 4.0),
-    ("card", "ordinary", 4.0), ("chart", "ordinary", 6.0), ("part", "ordinary", 5.0), ("pair", "ordinary", 6.0),
-    ("clip", "ordinary", 3.0), ("probe", "ordinary", 3.0),
+    ("text", "ordinary", 22.0), ("text", "easy", 4.0), ("text", "hard", 1.0), ("receipt", "ordinary", 6.0),
+    ("card", "ordinary", 6.0), ("chart", "ordinary", 8.0), ("part", "ordinary", 5.0), ("pair", "ordinary", 8.0),
+    ("clip", "ordinary", 4.0), ("probe", "ordinary", 3.0),
 )  # fmt: skip
 
 

@@ -79,10 +79,9 @@ def tiny() -> tuple[Bridge, BridgeProcessor]:
             eos_token_id=tokenizer.eos_token_id,
             tie_word_embeddings=True,
         ),
-        adapter="concat",
-        adapter_options={"window": [1, 2]},
+        adapter="mlp",
         frame_adapter="pool",
-        frame_adapter_options={"window": [3, 2]},
+        frame_adapter_options={"window": [3, 4]},
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         initializer_range=0.3,
     )

@@ -34,7 +34,7 @@ from imglish.families._base import (
 FRAME = 192  # the model sees every image letterboxed into FRAME x FRAME pixels
 BINS = 128
 CODEC = Codec(Pad((FRAME, FRAME)), Bins(BINS))
-POLYGON_POINTS = 16
+POLYGON_POINTS = 20
 
 SKILLS = ("ask", "caption", "detect", "ground", "segment", "read", "identify", "count", "extract", "watch")
 LOCATIONS = tuple(f"<loc_{number}>" for number in range(BINS))
@@ -135,7 +135,7 @@ def _masks(truth: Any, size: Size) -> list[Piece]:
     pieces: list[Piece] = []
     for parts in instances:
         pieces.append(Control("<poly>"))
-        written = [points_text(geometry.simplify(part, POLYGON_POINTS), size) for part in parts]
+        written = [points_text(geometry.resample(part, POLYGON_POINTS), size) for part in parts]
         pieces.append(Control("<sep>".join(written)))
     return pieces
 
