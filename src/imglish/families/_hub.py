@@ -1,0 +1,243 @@
+"""What families of published checkpoints share: from a request to tensors, and from a folder to a model.
+
+The prompt is one string in which each image is `image_token` once. It is encoded by the checkpoint's own tokenizer, so
+that its ids equal those of the reference's processor; then each image id becomes the ids that stand for that image.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imglish.core.errors import CheckpointError, InputError
+from imglish.core.frames import Fitted
+from imglish.core.images import content_hash
+from imglish.core.results import ImageReceipt, Receipt
+from imglish.core.types import Request, Size
+from imglish.families._base import Control, Family, Frames, Loaded, Picture, Piece, Plain, plain_ids, request_images
+from imglish.families._tiny import HubProcessor
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+    from transformers import PretrainedConfig
+
+    from imglish.families._card import Card
+
+
+@dataclass(frozen=True)
+class View:
+    """One image as its model sees it: where its pixels went, the token ids that stand for it, its tensors."""
+
+    fitted: Fitted
+    ids: Sequence[int]
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    tiles: int = 1
+
+
+class HubFamily(Family):
+    """A family of checkpoints that somebody else trained."""
+
+    native: ClassVar[bool] = True  # decoded by the model's own `generate`
+    also: ClassVar[tuple[str, ...]] = ()  # other model_types of this family: older layouts
+    prompted: ClassVar[frozenset[str]] = frozenset()  # skills that it was not trained for and is told in words
+    model_class: ClassVar[str]
+    image_processor_class: ClassVar[str]
+    special_frame: ClassVar[bool] = True  # whether the tokenizer puts its own <s> and </s> around a prompt
+    apart: ClassVar[bool] = False  # whether the text between images is encoded chunk by chunk, as the reference does
+    generation: ClassVar[Mapping[str, Any]] = {}  # where the checkpoint says nothing else
+    lora_targets: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    checkpoints: ClassVar[tuple[Card, ...]] = ()
+    pitfalls: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def see(self, loaded: Loaded, picture: Image.Image) -> View:
+        """One image as the model sees it."""
+
+    @abstractmethod
+    def image_tokens(self, loaded: Loaded, size: Size) -> int:
+        """How many tokens an image of this size takes in the prompt."""
+
+    def views(self, loaded: Loaded, pictures: Sequence[Image.Image], frames: Sequence[bool]) -> list[View]:
+        """All images of one request; `frames` says which belong to a video."""
+        return [self.see(loaded, picture) for picture in pictures]
+
+    def join(self, loaded: Loaded, views: Sequence[View]) -> dict[str, torch.Tensor]:
+        """The image tensors of a batch, in the order of the prompts."""
+        import torch
+
+        names = views[0].tensors if views else {}
+        return {name: torch.cat([view.tensors[name] for view in views]) for name in names}
+
+    def complete(self, loaded: Loaded, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """What else the model's forward needs, made of the batch's own tensors."""
+        return tensors
+
+    def config(self, raw: Mapping[str, Any]) -> PretrainedConfig:
+        """The configuration of a config.json, older layouts included. Code that it names is never run."""
+        known = {name: value for name, value in raw.items() if name != "auto_map"}
+        config: PretrainedConfig = self.model_kind().config_class.from_dict(known)
+        return config
+
+    def model_kind(self) -> Any:
+        """The class of the model: transformers' own, or ours where it has none."""
+        import transformers
+
+        return getattr(transformers, self.model_class)
+
+    def rename(self, tensors: dict[str, torch.Tensor], config: PretrainedConfig) -> dict[str, torch.Tensor] | None:
+        """Weights of an older layout under the names of this one; None where transformers reads the layout itself."""
+        return None
+
+    def read_tokenizer(self, folder: Path) -> Any:
+        """The checkpoint's tokenizer."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+    def read_image_processor(self, folder: Path) -> Any:
+        """The checkpoint's image processor."""
+        import transformers
+
+        return getattr(transformers, self.image_processor_class).from_pretrained(folder, local_files_only=True)
+
+    def load(self, checkpoint: str, *, device: str, dtype: str, revision: str | None = None) -> Loaded:
+        import json
+
+        from imglish.families._weights import load_weights
+
+        folder = Path(checkpoint)
+        config = self.config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        try:
+            processor = HubProcessor(self.read_tokenizer(folder), self.read_image_processor(folder))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"cannot read the tokenizer or the image processor in {folder}: {error}") from error
+        renames = type(self).rename is not HubFamily.rename
+        rename = (lambda tensors: self.rename(tensors, config)) if renames else None
+        model = load_weights(self.model_kind(), folder, config=config, dtype=dtype, rename=rename)
+        return Loaded(model.to(device).eval(), processor, self, checkpoint)
+
+    def inputs(self, loaded: Loaded, requests: Sequence[Request]) -> tuple[dict[str, Any], list[Receipt]]:
+        rows, shown, receipts = [], [], []
+        for request in requests:
+            pictures, frames = request_images(request)
+            views = self.views(loaded, pictures, frames)
+            pieces = self.prompt(request, [picture.size for picture in pictures])
+            ids, order = self.encode(loaded, pieces, views)
+            rows.append(ids)
+            shown += [views[index] for index in order]
+            seen = tuple(_receipt(p, view, f) for p, view, f in zip(pictures, views, _numbered(frames), strict=True))
+            receipts.append(
+                Receipt(
+                    self.name, loaded.checkpoint, seen, prompt_tokens=len(ids), prompted=request.skill in self.prompted
+                )
+            )
+        return self._tensors(loaded, rows, shown), receipts
+
+    def _tensors(self, loaded: Loaded, rows: Sequence[Sequence[int]], views: Sequence[View]) -> dict[str, Any]:
+        import torch
+
+        longest = max(map(len, rows))
+        pad = loaded.tokenizer.pad_token_id
+        pad = loaded.tokenizer.eos_token_id if pad is None else pad
+        ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+        tensors = self.complete(loaded, {"input_ids": ids, "attention_mask": mask, **self.join(loaded, views)})
+        kind = loaded.model.dtype
+        return {
+            name: tensor.to(loaded.model.device, kind if tensor.is_floating_point() else None)
+            for name, tensor in tensors.items()
+        }
+
+    def encode(self, loaded: Loaded, pieces: Sequence[Piece], views: Sequence[View]) -> tuple[list[int], list[int]]:
+        """(token ids of a prompt with its images, indices of the images in the order they stand there)."""
+        tokenizer = loaded.tokenizer
+        order = [i for piece in pieces for i in _indices(piece)]
+        image = tokenizer.convert_tokens_to_ids(self.image_token)
+        powers = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        typed = [piece.text for piece in pieces if isinstance(piece, Plain)]
+        if self.apart:
+            ids = self._chunks(tokenizer, pieces, image)
+        elif any(power in text for text in typed for power in powers):
+            ids = self._piecewise(tokenizer, pieces, powers)
+        else:
+            ids = list(tokenizer(self.text(pieces), add_special_tokens=self.special_frame)["input_ids"])
+        count = ids.count(image)
+        if count != len(order):
+            raise InputError(f"the prompt has {count} places for images, and there are {len(order)} images")
+        shown = iter(order)
+        return [token for one in ids for token in (views[next(shown)].ids if one == image else (one,))], order
+
+    def text(self, pieces: Sequence[Piece]) -> str:
+        """The prompt as one string, each image written as `image_token` once."""
+        return "".join(
+            piece.text if isinstance(piece, (Control, Plain)) else self.image_token * len(_indices(piece))
+            for piece in pieces
+        )
+
+    def _piecewise(self, tokenizer: Any, pieces: Sequence[Piece], powers: Sequence[str]) -> list[int]:
+        """Ids of a prompt in which somebody typed the spelling of a special token: it gets no power."""
+        ids: list[int] = []
+        for piece in pieces:
+            if isinstance(piece, Plain):
+                ids += powerless(tokenizer, piece.text, powers)
+            else:
+                ids += tokenizer(self.text([piece]), add_special_tokens=False)["input_ids"]
+        if not self.special_frame:
+            return ids
+        around = list(tokenizer("")["input_ids"])
+        first = next((n for n, token in enumerate(around) if token == tokenizer.eos_token_id), len(around))
+        return around[:first] + ids + around[first:]
+
+    def _chunks(self, tokenizer: Any, pieces: Sequence[Piece], image: int) -> list[int]:
+        """Ids where every stretch of text between images is encoded for itself."""
+        powers = sorted(tokenizer.get_added_vocab(), key=len, reverse=True)
+        ids: list[int] = []
+        chunk: list[Piece] = []
+        for piece in [*pieces, Frames(())]:
+            if isinstance(piece, (Control, Plain)):
+                chunk.append(piece)
+                continue
+            typed = [one.text for one in chunk if isinstance(one, Plain)]
+            if any(power in text for text in typed for power in powers):
+                ids += self._piecewise(tokenizer, chunk, powers)
+            elif chunk:
+                ids += tokenizer(self.text(chunk), add_special_tokens=self.special_frame)["input_ids"]
+            ids += [image] * len(_indices(piece))
+            chunk = []
+        return ids
+
+
+def powerless(tokenizer: Any, text: str, powers: Sequence[str]) -> list[int]:
+    """Ids of a person's text in which no added token is recognised, special or not."""
+    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
+    ids = plain_ids(backend, text)
+    backend.encode_special_tokens = False
+    given = {tokenizer.convert_tokens_to_ids(power) for power in powers}
+    found = next((power for power in powers if power in text), None)
+    if found is None or not given & set(ids):
+        return ids
+    cut = text.index(found) + 1  # a spelling cut in two is no spelling
+    return powerless(tokenizer, text[:cut], powers) + powerless(tokenizer, text[cut:], powers)
+
+
+def _indices(piece: Piece) -> tuple[int, ...]:
+    if isinstance(piece, Picture):
+        return (piece.index,)
+    return piece.indices if isinstance(piece, Frames) else ()
+
+
+def _numbered(frames: Sequence[bool]) -> list[int | None]:
+    numbers = iter(range(len(frames)))
+    return [next(numbers) if frame else None for frame in frames]
+
+
+def _receipt(picture: Image.Image, view: View, frame: int | None) -> ImageReceipt:
+    fitted = view.fitted
+    return ImageReceipt(
+        original_size=picture.size, model_size=fitted.size, scale=fitted.scale, pad=fitted.pad, tiles=view.tiles,
+        image_tokens=len(view.ids), content_hash=content_hash(picture), frame=frame,
+    )  # fmt: skip
