@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import LogitsProcessor
 
 from imglish.core import geometry
 from imglish.core.errors import SkillError
@@ -19,6 +20,8 @@ from imglish.core.results import Boxes, Masks, Record, Result, Text, TextRegions
 from imglish.core.types import ImagePart, Message, Request, Sample, TextPart, VideoPart
 from imglish.engine.load import FAMILIES
 from imglish.families._base import Control, Loaded, Plain, encode_pieces, request_images
+from imglish.families._hub import HubFamily
+from imglish.families.imglish import encode_sample
 
 SIZES = [(231, 150), (97, 301), (192, 192), (1, 40), (1023, 641), (53, 7)]
 SCHEMA = {
@@ -47,6 +50,8 @@ def ask(*images: Image.Image, skill: str = "ask", text: str = "How many?", **mor
 
 def logits(loaded: Loaded, requests: list[Request], **more: Any) -> torch.Tensor:
     tensors, _ = loaded.family.inputs(loaded, requests)
+    if loaded.model.config.is_encoder_decoder:
+        more["decoder_input_ids"] = torch.full((len(requests), 1), loaded.model.generation_config.decoder_start_token_id)
     with torch.inference_mode():
         return loaded.model(**tensors, **more).logits.float()
 
@@ -97,23 +102,44 @@ def test_a_batch_equals_its_singles(loaded: Loaded) -> None:
         torch.testing.assert_close(row, logits(loaded, [request])[0, -1], atol=1e-4, rtol=1e-4)
 
 
+class Forced(LogitsProcessor):
+    """Writes given tokens, whatever the model would write."""
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        self.tokens, self.step = tokens, 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        forced = torch.full_like(scores, -torch.inf)
+        forced.scatter_(1, self.tokens[:, self.step, None], 0.0)
+        self.step += 1
+        return forced
+
+
 def test_cached_decoding_equals_the_full_forward(loaded: Loaded) -> None:
     requests = [ask(picture(0), text="a much longer question than the other"), ask(picture(1), text="?")]
     tensors, _ = loaded.family.inputs(loaded, requests)
     extra = torch.randint(0, 100, (2, 6), generator=torch.Generator().manual_seed(0)) + 5
     with torch.inference_mode():
-        output = loaded.model(**tensors, use_cache=True)
-        steps = [output.logits[:, -1]]
-        mask = tensors["attention_mask"]
-        for token in extra.T:
-            mask = torch.cat((mask, mask.new_ones(2, 1)), 1)
-            output = loaded.model(
-                input_ids=token[:, None], attention_mask=mask, past_key_values=output.past_key_values, use_cache=True
-            )
-            steps.append(output.logits[:, -1])
-        whole = dict(tensors, input_ids=torch.cat((tensors["input_ids"], extra), 1), attention_mask=mask)
-        full = loaded.model(**whole).logits[:, -len(steps) :]
-    torch.testing.assert_close(torch.stack(steps, 1), full, atol=1e-4, rtol=1e-4)
+        made = loaded.model.generate(
+            **tensors, max_new_tokens=6, min_new_tokens=6, num_beams=1, do_sample=False, logits_processor=[Forced(extra)],
+            return_dict_in_generate=True, output_logits=True, eos_token_id=None, forced_bos_token_id=None,
+            no_repeat_ngram_size=0, pad_token_id=0,
+        )  # fmt: skip
+        if loaded.model.config.is_encoder_decoder:
+            start = torch.full((2, 1), loaded.model.generation_config.decoder_start_token_id)
+            whole = {**tensors, "decoder_input_ids": torch.cat((start, extra[:, :-1]), 1)}
+        else:
+            whole = {name: longer(name, tensor, tensors, extra[:, :-1]) for name, tensor in tensors.items()}
+        full = loaded.model(**whole).logits[:, -6:]
+    torch.testing.assert_close(torch.stack(made.logits, 1).float(), full.float(), atol=1e-4, rtol=1e-4)
+
+
+def longer(name: str, tensor: torch.Tensor, tensors: dict[str, Any], extra: torch.Tensor) -> torch.Tensor:
+    """What has one value per token gets more: ids the new tokens, masks 1, types 0."""
+    if not hasattr(tensor, "shape") or tensor.shape != tensors["input_ids"].shape:
+        return tensor
+    more = extra if name == "input_ids" else torch.full_like(extra, int(name == "attention_mask"))
+    return torch.cat((tensor, more.to(tensor.dtype)), 1)
 
 
 def test_save_and_load_are_exact(loaded: Loaded, tmp_path: Path) -> None:
@@ -163,6 +189,8 @@ def test_special_tokens_that_a_user_types_are_plain_text(loaded: Loaded) -> None
             counts.append(sum(int(token) in ids for token in tensors["input_ids"][0]))
             pieces = family.prompt(one, sizes)
             assert all(token not in piece.text for piece in pieces if isinstance(piece, Control) for token in [typed])
+            if isinstance(family, HubFamily):
+                continue
             expected = encode_pieces(plain, pieces, image_token=family.image_token)
             seen = [int(token) for token in tensors["input_ids"][0]]
             image = backend.token_to_id(family.image_token)
@@ -182,7 +210,10 @@ def shapes(rng: random.Random, size: tuple[int, int], kind: str) -> Any:
 
 def round_trip(loaded: Loaded, sample: Sample) -> Result:
     pieces = loaded.family.answer(sample)
-    ids = encode_pieces(loaded.tokenizer, pieces, image_token=loaded.family.image_token)
+    if isinstance(loaded.family, HubFamily):
+        ids = loaded.family.answer_ids(loaded, sample)[:-1]
+    else:
+        ids = encode_pieces(loaded.tokenizer, pieces, image_token=loaded.family.image_token)
     raw = loaded.tokenizer.decode(ids, skip_special_tokens=False)
     tokens = loaded.tokenizer.convert_ids_to_tokens(ids)
     sizes = [image.size for image in sample.images]
@@ -219,7 +250,10 @@ def test_boxes_quads_and_polygons_come_back_within_a_quantum(loaded: Loaded, siz
             assert isinstance(regions, TextRegions)
             order = sorted(range(count), key=lambda i: np.mean(quads[i], axis=0)[::-1].tolist())
             assert regions.texts == tuple(labels[i] for i in order)
-            assert (np.abs(regions.quads - np.array(quads)[order]) <= quantum).all()
+            expected = np.array(quads)[order]
+            if "read" in getattr(loaded.family, "prompted", ()):  # asked in words, it writes boxes
+                expected = geometry.box_to_quad(geometry.quad_to_box(expected))
+            assert (np.abs(regions.quads - expected) <= quantum).all()
         if "segment" in loaded.family.skills:
             outline = shapes(rng, size, "polygon")
             masks = round_trip(loaded, sample_of("segment", size, Masks(polygons=[[outline]], size=size)))
@@ -268,7 +302,7 @@ def test_a_record_comes_back_in_the_types_of_its_schema(loaded: Loaded) -> None:
     missing = loaded.family.parse(ask(picture(), skill="extract", schema=SCHEMA), "total: many", [(90, 90)])
     assert isinstance(missing, Record)
     assert missing.data == {"name": "N/A", "total": "N/A", "items": []}
-    assert {problem.kind for problem in missing.problems} == {"missing"}
+    assert {problem.kind for problem in missing.problems} - {"parse"} == {"missing"}
 
 
 def test_words_come_back_as_they_are(loaded: Loaded) -> None:
@@ -328,22 +362,25 @@ def test_a_runaway_answer_is_read_in_bounded_time(loaded: Loaded) -> None:
 
 
 def test_only_the_tokens_of_answers_carry_loss(loaded: Loaded) -> None:
-    """The sample's ids split into prompt and answer; labels are -100 wherever the model is not to learn to write."""
-    module = FAMILIES.get(loaded.family.name).__module__
-    encode_sample = getattr(__import__(module, fromlist=["encode_sample"]), "encode_sample", None)
-    assert encode_sample is not None, "a family's file defines encode_sample(sample, tokenizer)"
+    """Labels are -100 wherever the model is not to learn to write."""
     sample = sample_of("ask", (90, 90), Text(text="three cats"), question="How many?")
-    encoded = encode_sample(sample, loaded.tokenizer)
-    assert loaded.tokenizer.decode(encoded.answer_ids) == "three cats" + loaded.family.stop[0]
-    assert encoded.prompt_ids.count(loaded.tokenizer.convert_tokens_to_ids(loaded.family.image_token)) == 1
-    tensors, _ = loaded.family.inputs(loaded, [sample.request()])
-    prompt = tensors["input_ids"][0]
-    ids = torch.cat((prompt, torch.tensor(encoded.answer_ids)))[None]
-    labels = torch.full_like(ids, -100)
-    labels[:, len(prompt) :] = ids[:, len(prompt) :]
-    pixels = {name: value for name, value in tensors.items() if name not in ("input_ids", "attention_mask")}
+    if isinstance(loaded.family, HubFamily):
+        tensors = loaded.family.taught(loaded, [sample, dataclasses.replace(sample, question="How many cats are here?")])
+        labels = tensors.pop("labels")
+    else:
+        encoded = encode_sample(sample, loaded.tokenizer)
+        assert encoded.prompt_ids.count(loaded.tokenizer.convert_tokens_to_ids(loaded.family.image_token)) == 1
+        tensors, _ = loaded.family.inputs(loaded, [sample.request()])
+        answer = torch.tensor(encoded.answer_ids)[None]
+        tensors = {name: longer(name, tensor, tensors, answer) for name, tensor in tensors.items()}
+        labels = torch.full_like(tensors["input_ids"], -100)
+        labels[:, -answer.shape[1] :] = answer
+    learned = [row[row >= 0] for row in labels]
+    assert {loaded.tokenizer.decode(row) for row in learned} == {"three cats" + loaded.family.stop[0]}
     with torch.inference_mode():
-        output = loaded.model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels, **pixels)
-    guesses = output.logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
-    expected = -guesses.gather(1, torch.tensor(encoded.answer_ids)[:, None]).mean()
-    torch.testing.assert_close(output.loss, expected, atol=1e-4, rtol=1e-4)
+        output = loaded.model(**tensors, labels=labels)
+    shift = 0 if loaded.model.config.is_encoder_decoder else 1
+    guesses = output.logits[:, : labels.shape[1] - shift].float().log_softmax(-1)
+    wanted = labels[:, shift:]
+    chosen = guesses.gather(-1, wanted.clamp(min=0)[..., None])[..., 0][wanted >= 0]
+    torch.testing.assert_close(output.loss.float(), -chosen.mean(), atol=1e-4, rtol=1e-4)

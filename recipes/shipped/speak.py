@@ -41,7 +41,7 @@ OFTEN = {  # how eagerly a topic is drawn; some have many questions to a scene, 
     "summary": 0.4, "unknown": 0.4, "identify": 0.5, "relation": 0.6,
 }  # fmt: skip
 SHOWN = ("colour", "presence", "count", "refer", "detect", "read", "segment", "chart", "change")  # topics in the log
-SCENES = {"talk": 24, "align": 16, "instruct": 24, "polish": 16}  # in a batch
+SCENES = {"talk": 24, "align": 16, "instruct": 12, "polish": 12}  # in a batch
 
 
 @dataclass

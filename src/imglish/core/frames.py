@@ -116,6 +116,21 @@ class Pad:
 
 
 @dataclass(frozen=True)
+class PaddedSquare:
+    """Padded to a square first, then resized to `side` (LLaVA 1.5: whole pixels are added before the resize)."""
+
+    side: int
+
+    def fit(self, size: Size) -> Fitted:
+        """Raises InputError for an image without pixels."""
+        width, height = _checked(size)
+        longest = max(width, height)
+        scale = self.side / longest
+        pad = ((longest - width) // 2 * scale, (longest - height) // 2 * scale)
+        return Fitted(size, (self.side, self.side), scale, scale, *pad)
+
+
+@dataclass(frozen=True)
 class Resized:
     """Sides are rounded to a `multiple`, the area is held between two bounds, the shape is nearly kept (Qwen-VL)."""
 

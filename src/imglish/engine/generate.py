@@ -62,6 +62,10 @@ class Decoded:
 
 def decode(loaded: Loaded, tensors: dict[str, Any], options: Options, banned: Sequence[str] = ()) -> list[Decoded]:
     """Answers to a left-padded batch; `banned` tokens are never written."""
+    if loaded.family.native:
+        from imglish.engine import native
+
+        return native.decode(loaded, tensors, options, banned)
     rows = [Decoded() for _ in range(len(tensors["input_ids"]))]
     for _ in steps(loaded, tensors, options, rows, banned=banned):
         pass
@@ -88,7 +92,7 @@ def steps(
         chosen, logprobs = _choose(logits, options, generator)
         stay: list[int] = []
         for place, (row, token, logprob) in enumerate(zip(alive, chosen.tolist(), logprobs.tolist(), strict=True)):
-            if not _append(rows[row], token, logprob, ends=ends, tokenizer=tokenizer, stop=options.stop):
+            if not append(rows[row], token, logprob, ends=ends, tokenizer=tokenizer, stop=options.stop):
                 stay.append(place)
         yield
         if not stay or step + 1 == options.max_tokens:
@@ -104,7 +108,7 @@ def steps(
         answer.text = answer.text or detokenize(tokenizer, answer.ids)
 
 
-def _append(row: Decoded, token: int, logprob: float, *, ends: set[int], tokenizer: Any, stop: Sequence[str]) -> bool:
+def append(row: Decoded, token: int, logprob: float, *, ends: set[int], tokenizer: Any, stop: Sequence[str]) -> bool:
     """Adds a token to a row; True when that ends it."""
     if token in ends:
         row.ended = True
@@ -156,9 +160,16 @@ def pieces(
     loaded: Loaded, tensors: dict[str, Any], options: Options, row: Decoded, *, banned: Sequence[str] = ()
 ) -> Iterator[str]:
     """The answer to a batch of one, piece by piece; what may still become a stop string or a letter is held back."""
+    from imglish.engine import native
+
     given = ""
+    stepped: Iterator[None] = (
+        native.steps(loaded, tensors, options, row, banned=banned)
+        if loaded.family.native
+        else steps(loaded, tensors, options, [row], banned=banned)
+    )
     longest = max((len(word) for word in options.stop), default=1) - 1
-    for _ in steps(loaded, tensors, options, [row], banned=banned):
+    for _ in stepped:
         text = row.text if row.ended and row.text else detokenize(loaded.tokenizer, row.ids)
         ready = text if row.ended else text[: len(text) - longest] if longest else text
         while ready.endswith("\ufffd") and not row.ended:

@@ -101,6 +101,7 @@ class Family(ABC):
     image_token: ClassVar[str]
     max_images: ClassVar[int] = 1
     max_frames: ClassVar[int] = 0
+    native: ClassVar[bool] = False  # whether the model's own `generate` decodes, or our loop
     languages: ClassVar[tuple[str, ...]] = ()  # of answers; none means that the family does not say
 
     @abstractmethod

@@ -118,6 +118,43 @@ def read(schema: Mapping[str, Any], lines: Sequence[str]) -> tuple[dict[str, Any
     return data, problems, understood
 
 
+def fill(schema: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """(data with every key of the schema, [(problem, text)]) from JSON that may lack some or have others."""
+    data: dict[str, Any] = {}
+    problems: list[tuple[str, str]] = []
+    for leaf in leaves(schema):
+        value = _at(given, leaf.path)
+        if value is None:
+            problems.append((f"nothing was written for {leaf.name!r}", ""))
+        if not leaf.repeated:
+            _put(data, leaf.path, _typed(leaf, value, problems))
+            continue
+        rows = value if isinstance(value, Sequence) and not isinstance(value, str) else () if value is None else (value,)
+        if leaf.columns:
+            filled: list[Any] = []
+            for row in rows:
+                cells: dict[str, Any] = {}
+                for column in leaf.columns:
+                    _put(cells, column.path, _typed(column, _at(row, column.path), problems))
+                filled.append(cells)
+        else:
+            filled = [_typed(leaf, row, problems) for row in rows]
+        _put(data, leaf.path, filled)
+    return data, problems
+
+
+_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
+
+
+def _typed(leaf: Leaf, value: Any, problems: list[tuple[str, str]]) -> Any:
+    """The value as it is where the schema allows it, else read from its text."""
+    kind = str(leaf.schema.get("type"))
+    right = isinstance(value, _TYPES.get(kind, object)) and (kind == "boolean" or not isinstance(value, bool))
+    if value is not None and right and "enum" not in leaf.schema:
+        return value
+    return _coerce(_text(value), leaf, problems)
+
+
 def _value(leaf: Leaf, values: list[str], problems: list[tuple[str, str]]) -> Any:
     if not leaf.repeated:
         return _coerce(values[0] if values else MISSING, leaf, problems)

@@ -16,7 +16,7 @@ from imglish.core.errors import CheckpointError, InputError
 from imglish.core.frames import Fitted
 from imglish.core.images import content_hash
 from imglish.core.results import ImageReceipt, Receipt
-from imglish.core.types import Request, Size
+from imglish.core.types import Request, Sample, Size
 from imglish.families._base import Control, Family, Frames, Loaded, Picture, Piece, Plain, plain_ids, request_images
 from imglish.families._tiny import HubProcessor
 
@@ -92,6 +92,9 @@ class HubFamily(Family):
         """Weights of an older layout under the names of this one; None where transformers reads the layout itself."""
         return None
 
+    def settle(self, raw: Mapping[str, Any], processor: HubProcessor) -> None:
+        """Takes over what differs between checkpoints of this family: the chat template, limits."""
+
     def read_tokenizer(self, folder: Path) -> Any:
         """The checkpoint's tokenizer."""
         from transformers import AutoTokenizer
@@ -110,18 +113,50 @@ class HubFamily(Family):
         from imglish.families._weights import load_weights
 
         folder = Path(checkpoint)
-        config = self.config(json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = self.config(raw)
         try:
             processor = HubProcessor(self.read_tokenizer(folder), self.read_image_processor(folder))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"cannot read the tokenizer or the image processor in {folder}: {error}") from error
+        self.settle(raw, processor)
         renames = type(self).rename is not HubFamily.rename
         rename = (lambda tensors: self.rename(tensors, config)) if renames else None
         model = load_weights(self.model_kind(), folder, config=config, dtype=dtype, rename=rename)
         return Loaded(model.to(device).eval(), processor, self, checkpoint)
 
     def inputs(self, loaded: Loaded, requests: Sequence[Request]) -> tuple[dict[str, Any], list[Receipt]]:
-        rows, shown, receipts = [], [], []
+        rows, shown, receipts = self._rows(loaded, requests)
+        return self._tensors(loaded, rows, shown), receipts
+
+    def taught(self, loaded: Loaded, samples: Sequence[Sample]) -> dict[str, Any]:
+        """Tensors of samples with their answers; `labels` are -100 wherever the model is not to learn to write."""
+        import torch
+
+        rows, shown, _ = self._rows(loaded, [sample.request() for sample in samples])
+        answers = [self.answer_ids(loaded, sample) for sample in samples]
+        if loaded.model.config.is_encoder_decoder:
+            longest = max(map(len, answers))
+            labels = [answer + [-100] * (longest - len(answer)) for answer in answers]
+            return {**self._tensors(loaded, rows, shown), "labels": torch.tensor(labels, device=loaded.model.device)}
+        whole = [row + answer for row, answer in zip(rows, answers, strict=True)]
+        longest = max(map(len, whole))
+        labels = [[-100] * (longest - len(answer)) + answer for answer in answers]
+        return {**self._tensors(loaded, whole, shown), "labels": torch.tensor(labels, device=loaded.model.device)}
+
+    def answer_ids(self, loaded: Loaded, sample: Sample) -> list[int]:
+        """Token ids of the sample's answer, with the end token."""
+        text = self.text(self.answer(sample))
+        ids = list(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return [*ids, loaded.tokenizer.convert_tokens_to_ids(self.stop[0])]
+
+    def _rows(
+        self, loaded: Loaded, requests: Sequence[Request]
+    ) -> tuple[list[list[int]], list[View], list[Receipt]]:
+        """(token ids of each request, views of all images in the order they stand there, receipts)."""
+        rows: list[list[int]] = []
+        shown: list[View] = []
+        receipts: list[Receipt] = []
         for request in requests:
             pictures, frames = request_images(request)
             views = self.views(loaded, pictures, frames)
@@ -135,7 +170,7 @@ class HubFamily(Family):
                     self.name, loaded.checkpoint, seen, prompt_tokens=len(ids), prompted=request.skill in self.prompted
                 )
             )
-        return self._tensors(loaded, rows, shown), receipts
+        return rows, shown, receipts
 
     def _tensors(self, loaded: Loaded, rows: Sequence[Sequence[int]], views: Sequence[View]) -> dict[str, Any]:
         import torch
