@@ -12,6 +12,12 @@ from types import MappingProxyType
 
 from imglish.core.types import Size
 
+SIZES = (
+    *("layers", "hidden", "heads", "kv_heads", "head_dim", "ffn", "ffn_matrices", "vocab", "tied", "experts"),
+    *("encoder_layers", "beams"),
+    *("vision_layers", "vision_hidden", "vision_ffn", "vision_tokens", "vision_kept", "patch_values"),
+)
+
 Counted = int | Callable[[Size], int]  # the same for every picture, or a function of its (width, height)
 
 
@@ -19,12 +25,7 @@ Counted = int | Callable[[Size], int]  # the same for every picture, or a functi
 class Card:
     """The facts of one checkpoint.
 
-    `config` are the sizes that the memory formula needs (`families/_memory.py`), as the checkpoint's config.json has
-    them: `layers hidden heads kv_heads head_dim ffn vocab` of the decoder, `vision_layers vision_hidden vision_ffn
-    vision_tokens` of the encoder (its patches in one view of the picture). Where it differs from the usual:
-    `encoder_layers` of an encoder-decoder's text encoder, `tied` 1 where input and output embeddings are one matrix,
-    `ffn_matrices` 2 where the feed-forward layer has no gate (3 is usual). Left out: `kv_heads` = `heads`,
-    `head_dim` = `hidden` / `heads`, `vision_ffn` = 4 x `vision_hidden`.
+    `config` are the sizes that the memory formula needs (`families/_memory.py`), written with `sizes(...)`.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Card:
     """Whether this version runs it."""
     note: str = ""
     """One sentence more, where one is needed."""
-    config: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    config: Mapping[str, int] = field(default_factory=lambda: sizes())
     image_tokens: Counted = 0
     """Tokens of one picture in the decoder."""
     views: Counted = 1
@@ -75,3 +76,22 @@ class Card:
     def views_of(self, size: Size) -> int:
         """Views of a picture of that (width, height) that go through the encoder."""
         return self.views(size) if callable(self.views) else self.views
+
+
+def sizes(**numbers: int) -> Mapping[str, int]:
+    """The sizes of a checkpoint's config.json that the memory formula needs.
+
+    Of the decoder: `layers hidden heads ffn vocab`, and where they differ `kv_heads` (otherwise `heads`), `head_dim`
+    (`hidden` / `heads`), `ffn_matrices` (3; 2 where the feed-forward layer has no gate), `tied` (1 where input and
+    output embeddings are one matrix), `experts` (1), `encoder_layers` of an encoder-decoder, `beams` it searches with.
+
+    Of the encoder: `vision_layers vision_hidden`, `vision_ffn` (4 x `vision_hidden`), `vision_tokens` (patches of one
+    view of the picture), `vision_kept` (1; as many as `vision_layers` where all hidden states are kept, as LLaVA
+    does), `patch_values` (588: numbers in a patch, 3 x 14 x 14). Where the encoder sees the picture in its own
+    resolution, a view is one image token: `vision_tokens` are the patches that merge into it, and `views` of the card
+    is its `image_tokens`.
+    """
+    unknown = sorted(set(numbers) - set(SIZES))
+    if unknown:
+        raise TypeError(f"no size {', '.join(unknown)}; known are {', '.join(SIZES)}")
+    return MappingProxyType(numbers)
