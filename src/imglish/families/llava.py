@@ -32,6 +32,7 @@ class Family(ChatFamily):
     stop = ("</s>",)
     special_tokens = ("<s>", "</s>", "<image>", "<pad>")
     image_token = "<image>"
+    checkpoints = _llava.CARDS
     pitfalls = ("Trained on one picture a conversation; a second one is refused.", *_llava.PITFALLS)
 
     def turns(self, messages: Sequence[tuple[str, list[Piece]]]) -> list[Piece]:

@@ -40,6 +40,7 @@ class Family(ChatFamily):
         "Trained on one picture a conversation; several are taken, and answered less surely.",
         *_llava.PITFALLS,
     )
+    checkpoints = _llava.NEXT_CARDS
     template = "mistral"
 
     def settle(self, raw: Mapping[str, Any], processor: HubProcessor) -> None:
@@ -55,19 +56,10 @@ class Family(ChatFamily):
         return _llava.TEMPLATES[self.template](messages)
 
     def image_tokens(self, loaded: Loaded, size: Size) -> int:
-        from transformers.image_processing_utils import select_best_resolution
-
         config = loaded.model.config
-        side = config.vision_config.image_size // config.vision_config.patch_size
-        width, height = size
-        best = select_best_resolution((height, width), config.image_grid_pinpoints)
-        high, wide = (side * (edge // config.vision_config.image_size) for edge in best)
-        if width / height > wide / high:
-            high -= (high - int(round(height * (wide / width), 7))) // 2 * 2
-        else:
-            wide -= (wide - int(round(width * (high / height), 7))) // 2 * 2
-        whole = side * side + (config.vision_feature_select_strategy == "full")
-        return int(whole + high * wide + high)  # each row of the tiles ends with a learned newline
+        tile, patch = config.vision_config.image_size, config.vision_config.patch_size
+        count = _llava.tile_tokens(size, config.image_grid_pinpoints, tile=tile, patch=patch)
+        return count + (config.vision_feature_select_strategy == "full")
 
     def see(self, loaded: Loaded, picture: Image.Image) -> View:
         given = loaded.processor.image_processor(images=[picture], return_tensors="pt")
