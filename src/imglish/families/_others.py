@@ -6,6 +6,7 @@ no number of parameters, they are counted from these sizes.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 from imglish.core.types import Size
@@ -45,7 +46,7 @@ def _phi4_tokens(size: Size) -> int:
     return 256 + 1 + 16 + wide * high + high
 
 
-CARDS: tuple[Card, ...] = (
+_KNOWN: tuple[Card, ...] = (
     Card(
         "vikhyatk/moondream2", "moondream", 1_870_000_000, "apache-2.0", True, ("en",), 2048,
         "378x378, and up to 12 tiles of it", frozenset({"ask", "caption", "detect", "ground"}),
@@ -156,3 +157,5 @@ CARDS: tuple[Card, ...] = (
         prompt="<|user|>{image}{question}<|end|><|assistant|>",
     ),
 )  # fmt: skip
+
+CARDS = tuple(dataclasses.replace(card, runs=False) for card in _KNOWN)

@@ -15,6 +15,7 @@ from imglish.core.types import Request, Sample, Size
 from imglish.families import _imglish_model, _imglish_parse
 from imglish.families._base import Control, Frames, Loaded, Piece, Plain, Seen, request_images
 from imglish.families._base import Family as BaseFamily
+from imglish.families._imglish_card import shipped
 from imglish.families._imglish_text import (
     BINS,
     CODEC,
@@ -50,6 +51,7 @@ class Family(BaseFamily):
     max_images = 8
     max_frames = 24
     languages = ("en", "pl", "vi", "ru")
+    checkpoints = shipped(languages, max_images)
 
     def tiny(self) -> Loaded:
         model, processor = _imglish_model.tiny()
