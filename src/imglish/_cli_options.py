@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from imglish.core.errors import CheckpointError, InputError
+from imglish._cli_print import listen
+from imglish.core.errors import CheckpointError, DownloadError, InputError
 
 if TYPE_CHECKING:
     from imglish.engine.vlm import VLM
@@ -28,11 +29,14 @@ class Options:
     model: Annotated[
         str | None,
         typer.Option(
-            help="Folder of a checkpoint; the shipped one if not given.",
+            help="Name of a checkpoint on the hub (owner/name), or its folder; the shipped one if not given.",
             rich_help_panel=MODEL,
             show_default=False,
         ),
     ] = None
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.", rich_help_panel=MODEL)] = (
+        None
+    )
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = None
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)] = None
     max_image_pixels: Annotated[
@@ -90,12 +94,13 @@ class Options:
         """The model that was asked for."""
         import imglish
 
-        given = {"device": self.device, "dtype": self.dtype}
+        listen()
+        given = {"revision": self.revision, "device": self.device, "dtype": self.dtype}
         try:
             return imglish.load(self.model, **{name: value for name, value in given.items() if value is not None})
         except CheckpointError as error:
-            if self.model is None:
-                raise  # the shipped checkpoint: a failure of the installation
+            if self.model is None or isinstance(error, DownloadError):
+                raise  # a failure of the installation, of the network, of the disk
             raise InputError(error.message, hint=error.hint) from error  # what the user named cannot be used
 
     def writing(self) -> dict[str, Any]:

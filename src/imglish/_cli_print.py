@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,21 @@ def note(text: str, *, kind: str = "") -> None:
     Console(stderr=True, highlight=False).print(
         f"{kind}: {text}" if kind else text, markup=False, soft_wrap=True, style="" if kind else "dim"
     )
+
+
+class Notes(logging.Handler):
+    """What the package says while it works, as notes on stderr."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        note(record.getMessage(), kind="warning" if record.levelno >= logging.WARNING else "")
+
+
+def listen() -> None:
+    """Show what the package says from now on."""
+    said = logging.getLogger("imglish")
+    if not any(isinstance(handler, Notes) for handler in said.handlers):
+        said.addHandler(Notes())
+        said.setLevel(logging.INFO)
 
 
 def document(value: Any) -> None:

@@ -6,6 +6,7 @@ ImglishError
 │   ├── UnknownName     no such family, skill, kind, task ...
 │   └── SkillError      the model's family has no such skill, or not for so many images
 ├── CheckpointError     weights are missing, incomplete or not of this family
+│   └── DownloadError   the hub cannot be reached, or there is no room for what it has
 ├── MissingExtra        an optional package is not installed
 └── MemoryLimitError    the request would not fit in memory
 
@@ -58,6 +59,10 @@ class SkillError(InputError):
 
 class CheckpointError(ImglishError):
     """Weights are missing, incomplete, unsafe, or not of the family they claim."""
+
+
+class DownloadError(CheckpointError):
+    """The hub cannot be reached, or there is no room for what it has. Trying again may help."""
 
 
 class MissingExtra(ImglishError):

@@ -2,38 +2,85 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.resources
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from imglish.core.errors import CheckpointError, InputError, UnknownName
 from imglish.core.registry import Registry
+from imglish.engine.hub import checkpoint_folder, is_name
+from imglish.engine.precision import natural_dtype
 from imglish.families._base import Family, Loaded
 
 FAMILIES = Registry("imglish.families", what="family", attribute="Family")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SHIPPED = "shipped"
+EXACT = frozenset({"imglish"})  # families that stay in float32 unless told otherwise: small, and trained in it
+
+_log = logging.getLogger(__name__)
 
 
 def load_checkpoint(
     model: str | Path | None = None, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
 ) -> Loaded:
-    """The model of a checkpoint folder; None or "shipped" is the checkpoint in the package."""
+    """The model of a checkpoint: a folder, or a name on the hub. None or "shipped" is the one in the package.
+
+    `dtype` "auto" is bfloat16 where the device computes it itself and faster, else float32; the shipped model and
+    those built like it stay in float32. `revision` is a branch, a tag or a commit on the hub.
+    """
     where = pick_device(device)
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
-    precision = dtype if dtype != "auto" else "float32"
+    folder, name = _find(model, revision)
+    family = family_of(folder)
+    precision = dtype
+    if dtype == "auto":
+        precision = "float32" if family.name in EXACT else natural_dtype(where)
+    loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
+    return Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
+
+
+def _find(model: str | Path | None, revision: str | None) -> tuple[Path, str]:
+    """(the folder of a checkpoint, what it is called): here already, or fetched from the hub."""
     if model is None or str(model) == SHIPPED:
         folder, name = shipped_folder(), SHIPPED
     else:
         folder, name = Path(model).expanduser(), str(model)
-        if not folder.is_dir():
-            raise _not_a_folder(name, folder)
-    family = family_of(folder)
-    loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
-    return Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
+    if folder.is_dir():
+        if revision is not None:
+            raise InputError(
+                f"revision is {revision!r}, and {name!r} is a folder", hint="only a name on the hub has revisions"
+            )
+    elif folder.exists() or not is_name(name):
+        raise _not_a_model(name, folder)
+    else:
+        folder = checkpoint_folder(name, revision=revision, accept=family_of)
+        name += f"@{revision}" if revision else ""
+    _say_once(name, _code(folder))
+    return folder, name
+
+
+def _code(folder: Path) -> str:
+    """The code that a checkpoint's configuration asks for, as one text; empty where it asks for none."""
+    asked: set[str] = set()
+    for file in sorted(folder.glob("*config.json")):
+        try:
+            named = json.loads(file.read_text(encoding="utf-8")).get("auto_map") or {}
+            words = [word for value in named.values() for word in (value if isinstance(value, list) else [value])]
+        except (OSError, ValueError, AttributeError):
+            continue  # whoever needs the file says what is wrong with it
+        asked |= {f"{str(word).split('--')[-1].split('.')[0]}.py" for word in words if word}
+    return ", ".join(sorted(asked))
+
+
+@functools.cache
+def _say_once(name: str, code: str) -> None:
+    if code:
+        _log.warning("%r asks to run code of its own (%s): ignored, imglish runs it with its own", name, code)
 
 
 def shipped_folder() -> Path:
@@ -57,7 +104,8 @@ def family_of(folder: Path) -> Family:
         return FAMILIES.get(kind)()
     known: dict[str, str] = {}
     for name in FAMILIES.names():
-        known[FAMILIES.get(name).model_type] = name
+        for one in (FAMILIES.get(name).model_type, *getattr(FAMILIES.get(name), "also", ())):
+            known.setdefault(one, name)
     if kind not in known:
         raise UnknownName("family for the model_type", kind, known)
     return FAMILIES.get(known[kind])()
@@ -100,15 +148,16 @@ def _kinds_hint() -> str:
     return f"checkpoints of these types can be loaded: {kinds}"
 
 
-def _not_a_folder(name: str, folder: Path) -> InputError:
+def _not_a_model(name: str, folder: Path) -> InputError:
     if folder.exists():
         return InputError(f"{name!r} is a file; a checkpoint is a folder with config.json and model.safetensors")
-    names = FAMILIES.names()
-    if name.count("/") == 1 and not name.startswith((".", "~", "/")):
+    if name in FAMILIES.names():
         return InputError(
-            f"{name!r} is not a folder here; checkpoints of the hub cannot be loaded yet",
-            hint="give a folder with config.json and model.safetensors, or leave the model out for the shipped one",
+            f"{name!r} is a family; a model is a checkpoint of one",
+            hint="give a checkpoint's folder, or its name on the hub, as in microsoft/Florence-2-base",
         )
-    if name in names:
-        return InputError(f"{name!r} is a family; a model is a checkpoint of one", hint="give the checkpoint's folder")
-    return UnknownName("model", name, [SHIPPED, *names])
+    if name.startswith((".", "~", "/")) or name.count("/") > 1:
+        return InputError(
+            f"there is no folder {name!r}", hint="a checkpoint is a folder with config.json, or owner/name"
+        )
+    return UnknownName("model", name, [SHIPPED, *FAMILIES.names()])
