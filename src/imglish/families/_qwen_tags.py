@@ -1,6 +1,7 @@
 """The boxes of Qwen2-VL in its own tokens.
 
-`<|object_ref_start|>cat<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>`: numbers are thousandths of the picture, in [0, 1000). Reading goes through the text once, whatever stands in it.
+`<|object_ref_start|>cat<|object_ref_end|><|box_start|>(1,2),(3,4)<|box_end|>`: numbers are thousandths of the picture,
+in [0, 1000). Reading goes through the text once, whatever stands in it.
 """
 
 from __future__ import annotations
