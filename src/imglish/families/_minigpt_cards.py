@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
-from imglish.families._card import Card
+from imglish.families._card import Card, sizes
 
 _REPOSITORY = "https://github.com/Vision-CAIR/MiniGPT-4 (README, eval_configs, minigpt4/models)"
-_SIZES = MappingProxyType(
-    {
-        "layers": 32, "hidden": 4096, "heads": 32, "ffn": 11008, "vocab": 32000,
-        "vision_layers": 39, "vision_hidden": 1408, "vision_ffn": 6144, "vision_tokens": 1025,
-    }
+_SIZES = sizes(
+    layers=32, hidden=4096, heads=32, ffn=11008, vocab=32000,
+    vision_layers=39, vision_hidden=1408, vision_ffn=6144, vision_tokens=1025,
 )  # fmt: skip
 
 PITFALLS = (
@@ -56,11 +52,9 @@ CARDS = (
         year=2023,
         runs=False,
         note="The first version, with BLIP-2's Q-Former (32 tokens) and Vicuna-13B; no task identifiers, no boxes.",
-        config=MappingProxyType(
-            {
-                "layers": 40, "hidden": 5120, "heads": 40, "ffn": 13824, "vocab": 32001,
-                "vision_layers": 39, "vision_hidden": 1408, "vision_ffn": 6144, "vision_tokens": 257,
-            }
+        config=sizes(
+            layers=40, hidden=5120, heads=40, ffn=13824, vocab=32001,
+            vision_layers=39, vision_hidden=1408, vision_ffn=6144, vision_tokens=257,
         ),
         image_tokens=32,
         prompt="###Human: <Img>{image}</Img> {question}###Assistant: ",
