@@ -23,28 +23,31 @@ _LARGE = MappingProxyType(
 )  # fmt: skip
 
 
-def _card(name: str, *, large: bool, context: int, note: str) -> Card:
+# Counted on the configurations without weights: the base's, and the large's with 1024 and with 4096 positions.
+BASE, LARGE, LARGE_4K = 231_414_784, 770_174_976, 776_466_432
+
+
+def _card(name: str, parameters: int, note: str) -> Card:
     return Card(
-        name=name, family="florence2", parameters=LARGE_PARAMETERS if large else BASE_PARAMETERS, licence="mit",
-        commercial=True, languages=("en",), context=context, resolution="768x768", skills=_SKILLS, source=_SOURCE,
-        year=2024, note=note, config=_LARGE if large else _BASE, image_tokens=577,
+        name=name, family="florence2", parameters=parameters, licence="mit", commercial=True, languages=("en",),
+        context=4096 if parameters == LARGE_4K else 1024, resolution="768x768", skills=_SKILLS, source=_SOURCE,
+        year=2024, note=note, config=_BASE if parameters == BASE else _LARGE, image_tokens=577,
         prompt="{image}<s>Locate the objects with category name in the image.</s>",
     )  # fmt: skip
 
 
-BASE_PARAMETERS, LARGE_PARAMETERS = 231_000_000, 770_000_000
-_TUNED = "Fine-tuned on a collection of downstream tasks"
-_NATIVE = "the same weights as of microsoft/, in transformers' layout"
+_PRE, _TUNED = "Pretrained on FLD-5B", "Fine-tuned on a collection of downstream tasks"
+_OLD, _NEW = (
+    "in the original layout, which is translated on loading.",
+    "the weights of microsoft/ in transformers' layout.",
+)
 CARDS = (
-    _card("microsoft/Florence-2-base", large=False, context=1024, note="Pretrained on FLD-5B; original layout."),
-    _card("microsoft/Florence-2-base-ft", large=False, context=1024, note=f"{_TUNED}; original layout."),
-    _card(
-        "microsoft/Florence-2-large", large=True, context=4096,
-        note="Later weights of this name were trained on to 4096 tokens and end lines of text read with a newline.",
-    ),
-    _card("microsoft/Florence-2-large-ft", large=True, context=1024, note=f"{_TUNED}; original layout."),
-    _card("florence-community/Florence-2-base", large=False, context=1024, note=f"Pretrained; {_NATIVE}."),
-    _card("florence-community/Florence-2-base-ft", large=False, context=1024, note=f"{_TUNED}; {_NATIVE}."),
-    _card("florence-community/Florence-2-large", large=True, context=4096, note=f"Pretrained; {_NATIVE}."),
-    _card("florence-community/Florence-2-large-ft", large=True, context=1024, note=f"{_TUNED}; {_NATIVE}."),
-)  # fmt: skip
+    _card("microsoft/Florence-2-base", BASE, f"{_PRE}; {_OLD}"),
+    _card("microsoft/Florence-2-base-ft", BASE, f"{_TUNED}; {_OLD}"),
+    _card("microsoft/Florence-2-large", LARGE_4K, f"{_PRE}, then trained on to 4096 tokens; {_OLD}"),
+    _card("microsoft/Florence-2-large-ft", LARGE, f"{_TUNED}; {_OLD}"),
+    _card("florence-community/Florence-2-base", BASE, f"{_PRE}; {_NEW}"),
+    _card("florence-community/Florence-2-base-ft", BASE, f"{_TUNED}; {_NEW}"),
+    _card("florence-community/Florence-2-large", LARGE_4K, f"{_PRE}; {_NEW}"),
+    _card("florence-community/Florence-2-large-ft", LARGE, f"{_TUNED}; {_NEW}"),
+)

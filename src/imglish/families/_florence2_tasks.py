@@ -1,7 +1,7 @@
 """The fifteen tasks of Florence-2: their tokens, what each is in words, what it takes and what it gives.
 
 A task token is a mark, not a token of the vocabulary: the model reads the sentence that stands for it. Sentences,
-vocabulary and their order are the reference's (arXiv:2311.06242; `processing_florence2.py` of microsoft/Florence-2-large).
+vocabulary and its order are the reference's (arXiv:2311.06242, and the processor of microsoft/Florence-2-large).
 """
 
 from __future__ import annotations
