@@ -210,7 +210,7 @@ def _json(rows: Sequence[Any]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e7  # so neither NaN nor inf
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e7
 
 
 def _probability(logprobs: Sequence[float] | None) -> float | None:
