@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from imglish._cli_print import document, line, note
+from imglish.core.errors import InputError
 from imglish.engine import card as cards
 from imglish.engine import catalogue
 from imglish.engine.load import FAMILIES, SHIPPED
@@ -31,7 +32,20 @@ GROUPS = (  # heading, skills of which one is enough
 YES, TOLD = "●", "○"  # trained for it; does it when told to
 LEGEND = f"{YES} trained for it   {TOLD} by instruction   GB for one picture of 1920x1080"
 # what is left out where the terminal is narrow, first to last
-SPARE = ("languages", "context", "family", "picture", "int8", "licence", "video", "images", "masks")
+SPARE = (
+    "languages",
+    "context",
+    "family",
+    "picture",
+    "int8",
+    "licence",
+    "video",
+    "images",
+    "masks",
+    "commercial",
+    "runs",
+    "owner",
+)
 
 
 def listing(chosen: Sequence[Card], *, as_json: bool) -> None:
@@ -43,7 +57,7 @@ def listing(chosen: Sequence[Card], *, as_json: bool) -> None:
     left: set[str] = set()
     table = _table(chosen, left)
     for name in SPARE:
-        if console.measure(table).minimum <= console.width:
+        if Console(width=10 * WIDE).measure(table).maximum <= console.width:
             break
         left.add(name)
         table = _table(chosen, left)
@@ -54,8 +68,13 @@ def listing(chosen: Sequence[Card], *, as_json: bool) -> None:
     )
 
 
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str, wishes: Wishes, *, as_json: bool) -> None:
     """The card of one checkpoint; a family has a table of its checkpoints before the card of the first."""
+    if wishes != Wishes():
+        raise InputError(
+            f"{name!r} names a model, and the other options choose among all",
+            hint=f"imglish models {name}, or the options without a name",
+        )
     found = catalogue.find(name)
     if as_json:
         shown = [_everything(card) for card in found]
@@ -74,18 +93,19 @@ def _print(what: RenderableType) -> None:
     """To stdout, without the blanks that fill up a line."""
     console = _console()
     with console.capture() as written:
-        console.print(what)
+        console.print(what, soft_wrap=not sys.stdout.isatty())
     line("\n".join(one.rstrip() for one in written.get().splitlines()))
 
 
 def _everything(card: Card) -> dict[str, object]:
-    return {**cards.to_json(card), "commands": cards.commands(card), "prompts": cards.prompts(card)}
+    more = {"template": cards.template(card), "commands": cards.commands(card), "prompts": cards.prompts(card)}
+    return {**cards.to_json(card), **more}
 
 
 def _table(chosen: Sequence[Card], without: set[str]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     columns: dict[str, tuple[JustifyMethod, Callable[[Card], str]]] = {
-        "model": ("left", lambda card: escape(card.name)),
+        "model": ("left", lambda card: escape(catalogue.short(card) if "owner" in without else card.name)),
         "family": ("left", lambda card: card.family),
         "runs": ("left", lambda card: "yes" if card.runs else "no"),
         "params": ("right", lambda card: number(card.parameters)),
@@ -142,20 +162,21 @@ def _card(card: Card) -> Group:
 
 
 def _skills(card: Card) -> list[RenderableType]:
-    """A command for each skill with the prompt that it becomes."""
-    prompts = cards.prompts(card)
-    parts: list[RenderableType] = [Text("\nskills", style="bold")]
+    """The prompt, and a command for each skill with what it puts into the place of the question."""
+    parts: list[RenderableType] = []
+    form = cards.template(card)
+    if form:
+        parts += [Text("\nprompt", style="bold"), Text(f"  {form!r}")]
+    parts.append(Text("\nskills", style="bold"))
     if not card.runs:
         parts.append(Text("  " + (", ".join(sorted(card.skills)) or "none that has to do with pictures")))
-    else:
-        for skill, command in cards.commands(card).items():
-            told = "   # by instruction" if skill in card.prompted else ""
-            parts.append(Text(f"  {command}{told}"))
-            if skill in prompts:
-                parts.append(Text(f"      {prompts[skill]!r}", style="dim"))
-    if "" in prompts:
-        parts += [Text("\nprompt", style="bold"), Text(f"  {prompts['']!r}")]
-    if card.runs and card.name != SHIPPED:
+        return parts
+    prompts = cards.prompts(card)
+    for skill, command in cards.commands(card).items():
+        told = "   # by instruction" if skill in card.prompted else ""
+        parts.append(Text(f"  {command}{told}"))
+        parts.append(Text(f"      {cards.words(prompts[skill], form) or prompts[skill]!r}", style="dim"))
+    if card.name != SHIPPED:
         parts += [Text("\nin Python", style="bold"), Text(f'  vlm = imglish.load("{card.name}")')]
     return parts
 
@@ -169,8 +190,8 @@ def number(count: int) -> str:
 
 
 def context(card: Card) -> str:
-    """`2K`, `128K`: in units of 1024 tokens, as models are called."""
-    return f"{card.context / 1024:.3g}K"
+    """`2K`, `128K`: as models are called, whether their K is 1024 or 1000."""
+    return f"{card.context / (1000 if card.context % 1024 else 1024):.3g}K"
 
 
 def gigabytes(count: int) -> str:

@@ -334,10 +334,10 @@ def models(
     """
     from imglish import _cli_models as shown
 
+    wishes = shown.Wishes(fits, precision, can, prompted, licence, commercial, language, runs, sort)
     if name is not None:
-        shown.show(name, as_json=as_json)
+        shown.show(name, wishes, as_json=as_json)
     else:
-        wishes = shown.Wishes(fits, precision, can, prompted, licence, commercial, language, runs, sort)
         shown.listing(wishes.chosen(), as_json=as_json)
 
 

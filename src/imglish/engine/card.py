@@ -46,16 +46,35 @@ def commands(card: Card) -> dict[str, str]:
     return {skill: f"imglish {skill} {_ARGUMENTS[skill]}{model}" for skill in skills}
 
 
-def prompts(card: Card) -> dict[str, str]:
-    """What the model is given for each of these commands: `{image}` marks the picture's place.
-
-    The family itself writes it, so that it is what really happens. Where the card has a prompt of its own, as for what
-    cannot be run, that is the only one, under the name "".
-    """
-    if card.prompt or not card.runs:
-        return {"": card.prompt} if card.prompt else {}
+def template(card: Card) -> str:
+    """The prompt of a plain question, with `{image}` and `{question}` where these go; empty where it takes none."""
+    if not card.runs or "{question}" in card.prompt:
+        return card.prompt
     family: Family = FAMILIES.get(card.family)()
-    return {skill: _written(family.prompt(_request(skill), [PICTURE, PICTURE])) for skill in commands(card)}
+    return _plain(family) if "ask" in card.skills | card.prompted else ""
+
+
+def prompts(card: Card) -> dict[str, str]:
+    """What the model is given for each of these commands; none where this version does not run it.
+
+    The family itself writes it, so that it is what really happens. Checkpoints of one family may differ in how a turn
+    begins and ends: then the card's own prompt says so.
+    """
+    if not card.runs:
+        return {}
+    family: Family = FAMILIES.get(card.family)()
+    made = {skill: _written(family.prompt(_request(skill), [PICTURE, PICTURE])) for skill in commands(card)}
+    if "{question}" not in card.prompt or "ask" not in made:
+        return made
+    asked = _plain(family)
+    return {skill: _swapped(text, asked, card.prompt) for skill, text in made.items()}
+
+
+def words(prompt: str, form: str) -> str:
+    """What stands in a prompt where its template has `{question}`; empty where it is not of that template."""
+    before, found, after = form.partition("{question}")
+    fits = found and prompt.startswith(before) and prompt.endswith(after)
+    return prompt[len(before) : len(prompt) - len(after)] if fits else ""
 
 
 def to_json(card: Card) -> dict[str, Any]:
@@ -81,6 +100,18 @@ def _request(skill: str) -> Request:
         region=(40.0, 30.0, 120.0, 90.0) if skill == "identify" else None,
         schema=_SCHEMA if skill == "extract" else None,
     )
+
+
+def _swapped(prompt: str, old: str, new: str) -> str:
+    """A prompt of one template in another; as it is where it is of neither."""
+    said = words(prompt, old)
+    return new.replace("{question}", said) if said else prompt
+
+
+def _plain(family: Family) -> str:
+    """The family's prompt of the question `{question}`."""
+    message = Message("user", (ImagePart("picture.png"), TextPart("{question}")))
+    return _written(family.prompt(Request("ask", (message,), text="{question}"), [PICTURE]))
 
 
 def _written(pieces: Sequence[Piece]) -> str:

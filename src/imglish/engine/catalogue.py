@@ -61,12 +61,18 @@ def short(card: Card) -> str:
 
 
 def find(name: str) -> list[Card]:
-    """The checkpoint of that id or short name, or all of a family. Raises UnknownName naming the nearest one."""
+    """The checkpoint of that id or short name, or all of a family, or all whose name begins so.
+
+    Raises UnknownName naming the nearest one.
+    """
     every, wanted = cards(), name.strip().casefold()
     for spelled in (lambda card: card.name, short, lambda card: card.family):
         found = [card for card in every if spelled(card).casefold() == wanted]
         if found:
             return found
+    found = [card for card in every if wanted and short(card).casefold().startswith(wanted)]
+    if found:
+        return found
     known = {text.casefold(): text for card in every for text in (card.name, short(card), card.family)}
     near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.5)
     error = UnknownName("model", name, [])

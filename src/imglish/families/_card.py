@@ -39,7 +39,7 @@ class Card:
     commercial: bool
     """Whether that licence allows commercial use, if under conditions."""
     languages: tuple[str, ...]
-    """ISO 639-1 codes."""
+    """ISO 639 codes, of two letters where there is one."""
     context: int
     """The longest prompt with its answer, in tokens, images included."""
     resolution: str
