@@ -91,7 +91,8 @@ def _instruction(request: Request, sizes: Sequence[Size]) -> list[Piece]:
             return _phrase(request.labels[0])
         if not request.labels:
             return [Control("<grounding> Describe this image in detail:")]
-        return [Control("<grounding> Question: Where are "), Plain(", ".join(request.labels)), Control("? Answer:")]
+        several = Plain(", ".join(request.labels))
+        return [Control("<grounding> Question: Where are<phrase> "), several, Control("</phrase>? Answer:")]
     if request.skill == "identify" and request.region is not None:
         return [Control(f"<grounding><phrase> It</phrase>{boxes_text([request.region], sizes[0])} is")]
     if request.skill == "count":

@@ -47,10 +47,15 @@ class Reading:
 
     def sureness(self, mark: re.Pattern[str], count: int) -> list[float | None]:
         """One probability for each of the `count` matches of `mark`; of the whole answer where tokens tell no more."""
-        spans = _spans(self.tokens, mark) if self.tokens is not None else []
-        if len(spans) != count:
+        spans = self.spans(mark, count)
+        if spans is None:
             return [self.probability] * count
         return [_probability((self.logprobs or ())[start:stop]) for start, stop in spans]
+
+    def spans(self, mark: re.Pattern[str], count: int) -> list[tuple[int, int]] | None:
+        """The tokens of each match of `mark`, or None where the tokens do not hold the `count` that the text has."""
+        found = _spans(self.tokens, mark) if self.tokens is not None else []
+        return found if len(found) == count else None
 
     def ordered(self, box: Sequence[float]) -> tuple[float, float, float, float]:
         """Two corners as top-left and bottom-right; exchanged ones are recorded."""
