@@ -78,7 +78,7 @@ class Family(ChatFamily):
         return views
 
     def read_tokenizer(self, folder: Path) -> Any:
-        """The tokenizer.json as it stands: transformers' LlamaTokenizer builds another, with other ids after <|end|>."""
+        """The tokenizer.json as it stands: transformers' LlamaTokenizer builds another, with other ids."""
         from transformers import PreTrainedTokenizerFast
 
         if not (folder / "tokenizer.json").is_file():
