@@ -81,8 +81,13 @@ def test_the_small_files_come_before_the_weights(hub: Hub, cache: Path) -> None:
         assert json.loads((folder / "config.json").read_text())["model_type"] == "florence2"
         raise UnknownName("family", "florence2", ["imglish"])
 
+    def fail(folder: Path) -> None:
+        raise RuntimeError("not the hub's")
+
     with pytest.raises(UnknownName):
         checkpoint_folder(NAME, accept=refuse)
+    with pytest.raises(RuntimeError, match="not the hub's"):
+        checkpoint_folder(NAME, accept=fail)
     assert not [name for name in hub.downloaded() if name.endswith(".safetensors")]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from imglish.core.errors import CheckpointError, DownloadError, InputError
-from imglish.engine._hub_errors import explain, failures
+from imglish.engine._hub_errors import ROOM, explain, failures
 from imglish.families._weight_files import refusal
 
 SMALL = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
@@ -100,13 +100,20 @@ def checkpoint_folder(
         folder = _kept(wanted, raised)
         _log.warning("%s; the copy in the cache is used", raised.message)
         return folder
+    _check_files(wanted, info)
+    needed = _check_room(wanted, info)
+    folder = _told(wanted, SMALL)
+    if accept is not None:
+        accept(folder)
+    if needed:
+        _log.info("downloading %s (%s) from %s to %s", _titled(wanted), _bytes(needed), wanted.endpoint, wanted.cache)
+    return _told(wanted, SMALL + WEIGHTS, revision=info.sha, bars=needed > 0)
+
+
+def _told(wanted: Wanted, patterns: tuple[str, ...], **how: Any) -> Path:
+    """The folder with these files; what goes wrong is an error in our words."""
     try:
-        _check_files(wanted, info)
-        is_new = _check_room(wanted, info)
-        folder = wanted.fetch(SMALL)
-        if accept is not None:
-            accept(folder)
-        return wanted.fetch(SMALL + WEIGHTS, revision=info.sha, bars=is_new)
+        return wanted.fetch(patterns, **how)
     except failures() as error:
         raise explain(error, wanted) from error
 
@@ -167,8 +174,8 @@ def _check_files(wanted: Wanted, info: Any) -> None:
         )
 
 
-def _check_room(wanted: Wanted, info: Any) -> bool:
-    """Say how much comes, and whether anything does; refuse what the disk has no room for."""
+def _check_room(wanted: Wanted, info: Any) -> int:
+    """How many bytes are not in the cache yet; refuses what the disk has no room for."""
     blobs = wanted.cache / f"models--{wanted.name.replace('/', '--')}" / "blobs"
     needed = sum(
         file.size or 0
@@ -176,17 +183,14 @@ def _check_room(wanted: Wanted, info: Any) -> bool:
         if _is_wanted(file.rfilename, SMALL + WEIGHTS)
         and not (blobs / (file.lfs.sha256 if file.lfs else str(file.blob_id))).exists()
     )
-    if not needed:
-        return False
     there = next(path for path in (wanted.cache.absolute(), *wanted.cache.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(there).free if needed else 0
     if needed > free:
         raise DownloadError(
             f"{_titled(wanted)} needs {_bytes(needed)} more, and the disk of {wanted.cache} has {_bytes(free)} left",
-            hint="free some room (hf cache ls, hf cache rm), or set HF_HOME to a folder on a larger disk",
+            hint=ROOM,
         )
-    _log.info("downloading %s (%s) from %s to %s", _titled(wanted), _bytes(needed), wanted.endpoint, wanted.cache)
-    return True
+    return needed
 
 
 def _no_bar() -> Any:
