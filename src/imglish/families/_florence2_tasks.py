@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from imglish.core.codecs import Bins, Codec, Squash
+from imglish.core.codecs import Bins, Codec, Identity
 from imglish.core.errors import InputError, UnknownName
 from imglish.core.types import Box, Request, Size
 from imglish.families._base import Control, Picture, Piece, Plain
@@ -20,7 +20,7 @@ Takes = Literal["nothing", "text", "region"]
 Gives = Literal["text", "boxes", "proposals", "phrases", "named shapes", "outlines", "lines"]
 
 BINS = 1000
-CODEC = Codec(Squash((768, 768)), Bins(BINS))
+CODEC = Codec(Identity(), Bins(BINS))  # thousandths of the picture: the squashing to 768 x 768 falls out
 LOCATIONS = tuple(f"<loc_{number}>" for number in range(BINS))
 FRAME_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 ADDED_TOKENS = (

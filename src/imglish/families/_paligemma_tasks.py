@@ -10,14 +10,14 @@ import re
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from imglish.core.codecs import Codec, Normalised, Squash
+from imglish.core.codecs import Codec, Identity, Normalised
 from imglish.core.errors import InputError
 from imglish.core.types import Request
 from imglish.families._base import Control, Picture, Piece, Plain, request_images
 
 BINS = 1024
 CODES, MASK_CODES = 16, 128  # codes of one mask, and how many different ones there are
-CODEC = Codec(Squash((224, 224)), Normalised(scale=BINS - 1, decimals=0), "yxyx")
+CODEC = Codec(Identity(), Normalised(scale=BINS - 1, decimals=0), "yxyx")  # shares of the picture, squashed or not
 LOCATIONS = tuple(f"<loc{number:04}>" for number in range(BINS))
 SEGMENTS = tuple(f"<seg{number:03}>" for number in range(MASK_CODES))
 FRAME_TOKENS = ("<pad>", "<eos>", "<bos>", "<unk>")

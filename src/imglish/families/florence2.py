@@ -163,11 +163,12 @@ class Family(HubFamily):
             vision_config={
                 "depths": [1, 1, 1, 1], "embed_dim": [16, 24, 32, 48], "num_heads": [2, 2, 2, 2], "window_size": 4,
                 "num_groups": [2, 2, 2, 2], "patch_stride": [4, 2, 2, 1], "projection_dim": 32, "drop_path_rate": 0.0,
+                "initializer_range": 0.2,
             },
             text_config={
                 "model_type": "bart", "vocab_size": len(tokenizer), "d_model": 32, "encoder_layers": 2,
                 "decoder_layers": 2, "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
-                "decoder_ffn_dim": 64, "max_position_embeddings": 1024, "dropout": 0.0,
+                "decoder_ffn_dim": 64, "max_position_embeddings": 1024, "dropout": 0.0, "init_std": 0.1,
                 "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
                 "pad_token_id": tokenizer.pad_token_id, "decoder_start_token_id": tokenizer.eos_token_id,
                 "forced_eos_token_id": None,

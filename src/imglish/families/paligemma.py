@@ -160,7 +160,7 @@ class Family(HubFamily):
         text = {
             "model_type": "gemma", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
-            "max_position_embeddings": 2048, "bos_token_id": tokenizer.bos_token_id,
+            "max_position_embeddings": 2048, "initializer_range": 0.2, "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id,
         }  # fmt: skip
         vision = {
