@@ -341,7 +341,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body if keep is None else body[:keep])
+            with contextlib.suppress(ConnectionError):  # the visitor went away, as on a full disk
+                self.wfile.write(body if keep is None else body[:keep])
         if keep is not None:
             self.close_connection = True
 
