@@ -23,7 +23,7 @@ from pathlib import Path
 from start import start
 
 MINUTES = {"words": 0.0, "see": 75.0, "talk": 25.0, "align": 2.0, "instruct": 90.0, "polish": 10.0, "export": 0.0}
-RATES = {"see": 1.2e-3, "talk": 2e-3, "align": 2e-3, "instruct": 2e-3, "polish": 2e-4}  # of Muon
+RATES = {"see": 1.2e-3, "talk": 2.5e-3, "align": 2.5e-3, "instruct": 2.5e-3, "polish": 3e-4}  # of Muon
 MALLOC = {  # glibc would map every large tensor anew and fault its pages in; read when a worker starts
     "MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456",
 }  # fmt: skip

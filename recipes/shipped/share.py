@@ -1,0 +1,147 @@
+"""Words and readings begin with one code: the word "skull" carries the vector by which the encoder says "skull".
+
+The encoder names what it sees by short vectors (`class_codes`, `colour_codes`, `letter_codes`). Here each of them is
+laid into the embedding of its words; a few units of the adapter carry the codes, and the waves of the boxes, straight
+through; a head or two of each layer compare the one with the other. A question then finds its thing by likeness, one
+skill for all names, where a decoder that begins without it has to learn every pair of a word and a code apart, and in
+an hour did not. Only a beginning: everything is trained on.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from imglish.nn import Bridge
+from imglish.world._words import COLOUR_WORDS, NOUNS
+
+SPOKEN, SEEN = 1.5, 1.0  # how strongly a code stands in a word, and in an image token
+KEEN = 1.4  # how strongly a head looks for it
+
+
+def units(model_config: Any) -> int:
+    """Adapter units that carry codes: two for every number of a code, since GELU(x) - GELU(-x) = x."""
+    return 2 * int(model_config.class_size + model_config.colour_size + model_config.letter_size + _waves(model_config))
+
+
+def _waves(model_config: Any) -> int:
+    """Numbers that say where the box of a cell's thing is: its sides, and their sines and cosines."""
+    return 4 + 8 * int(model_config.octaves)
+
+
+@torch.no_grad()
+def share(model: Bridge, tokenizer: Any) -> None:
+    """Lay the encoder's codes into words and through the last `units` of the adapter."""
+    config = model.vision.config
+    words = model.decoder.model.embed_tokens.weight
+    codes = [getattr(model.vision, f"{name}_codes").weight for name in ("class", "colour", "letter")]  # (size, names)
+    sizes = [*(one.shape[0] for one in codes), _waves(config)]
+    named = sum(sizes[:3])
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(words.shape[1], named + sum(sizes), generator=generator))[0].T.to(words)
+    spoken, seen = axes[:named], axes[named:]  # orthonormal rows: apart, or a word would find itself
+    look(model, spoken, seen, sizes[:2])
+    row = 0
+    for code, names in zip(codes, (_names(config), _colours(config), _letters(config)), strict=True):
+        for name, number in names:
+            token = _token(tokenizer, name)
+            if token is not None:
+                words[token] += SPOKEN * code[:, number] @ spoken[row : row + len(code)]
+        row += len(code)
+    nothing = [codes[0][:, 0], None, codes[2][:, 0], None]  # what stands where nothing is
+    carry(model, seen, nothing)
+
+
+@torch.no_grad()
+def carry(model: Bridge, seen: torch.Tensor, nothing: list[torch.Tensor | None]) -> None:
+    """Set the last units of the adapter to add up `columns` of the features and lay the sums along `seen`."""
+    first, last = model.adapter.project[0], model.adapter.project[-1]
+    config = model.vision.config
+    sizes = (config.class_size, config.colour_size, config.letter_size, _waves(config))
+    whole, row = len(seen), 0
+    first.weight[-2 * whole :] = 0
+    first.bias[-2 * whole :] = 0
+    for number, (places, empty) in enumerate(zip(_columns(config), nothing, strict=True)):
+        size = sizes[number]
+        for sign, start in ((1.0, len(first.bias) - 2 * whole + row), (-1.0, len(first.bias) - whole + row)):
+            for place in places:
+                for step in range(size):
+                    first.weight[start + step, place + step] = sign
+            if empty is not None:
+                first.bias[start : start + size] = -sign * len(places) * empty
+            last.weight[:, start : start + size] = sign * SEEN * seen[row : row + size].T
+        row += size
+
+
+@torch.no_grad()
+def look(model: Bridge, spoken: torch.Tensor, seen: torch.Tensor, sizes: list[int]) -> None:
+    """Let the first heads of every layer but the last look for the class, and for the colour, that a word stands for.
+
+    A head compares codes in those of its dimensions that the rotary embedding hardly turns, so that it finds its thing
+    wherever it is.
+    """
+    config = model.decoder.config
+    wide = config.hidden_size // config.num_attention_heads
+    slow = [*range(wide // 2 - 12, wide // 2), *range(wide - 12, wide)]
+    for layer in model.decoder.model.layers[:-1]:
+        start = 0
+        for head, size in enumerate(sizes[:2]):
+            for part, axes in ((layer.self_attn.q_proj, spoken), (layer.self_attn.k_proj, seen)):
+                rows = part.weight[head * wide : (head + 1) * wide]
+                rows.zero_()
+                rows[slow[:size]] = KEEN * axes[start : start + size]
+            start += size
+
+
+@torch.no_grad()
+def lay_out(words: torch.Tensor, places: range, norm: float) -> None:
+    """Give the location tokens `places` embeddings in which near ones are alike: waves of seven lengths."""
+    count = len(places)
+    at = (torch.arange(count) + 0.5)[:, None] / count * torch.pi * 2.0 ** torch.arange(7)
+    waves = torch.cat((at.sin(), at.cos(), torch.linspace(-1, 1, count)[:, None]), 1)
+    generator = torch.Generator().manual_seed(1)
+    axes = torch.linalg.qr(torch.randn(words.shape[1], waves.shape[1], generator=generator))[0].T
+    laid = waves @ axes
+    words[places.start : places.stop] = norm * laid / laid.norm(dim=1, keepdim=True)
+
+
+def _columns(config: Any) -> tuple[list[int], ...]:
+    """Where class, colour, letter codes and waves stand among an image token's features, one place per cell or slot."""
+    cells = [config.widths[3] + config.cell_size * cell + 1 for cell in range(4)]
+    colour = [cell + config.class_size for cell in cells]
+    waves = [place + config.colour_size for place in colour]
+    letter = [place + _waves(config) + 16 + config.letter_size * slot for place in waves for slot in range(2)]
+    return cells, colour, letter, waves
+
+
+def _names(config: Any) -> list[tuple[str, int]]:
+    places = {name: number for number, name in enumerate(config.classes) if name}
+    said: dict[str, set[int]] = {}
+    for key, noun in NOUNS.items():
+        for word in (noun.name, noun.plural, noun.pl, noun.vi, noun.ru):
+            for form in (word, " " + word):
+                said.setdefault(form, set()).add(places[key])
+    return [(form, next(iter(where))) for form, where in said.items() if len(where) == 1]
+
+
+def _colours(config: Any) -> list[tuple[str, int]]:
+    places = {name: number for number, name in enumerate(config.colours)}
+    forms: dict[str, int] = {}
+    for key, shade in COLOUR_WORDS.items():
+        for word in {shade.name, shade.vi, *shade.pl, *shade.ru}:
+            forms[word] = forms[" " + word] = places[key]
+    return list(forms.items())
+
+
+def _letters(config: Any) -> list[tuple[str, int]]:
+    return [(letter, number) for number, letter in enumerate(config.letters) if letter]
+
+
+def _token(tokenizer: Any, text: str) -> int | None:
+    """The one token of a text, or the last of several where it says enough."""
+    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    if len(ids) == 1:
+        return int(ids[0])
+    long = ids and len(tokenizer.decode([ids[-1]]).strip()) >= 3
+    return int(ids[-1]) if long else None
