@@ -33,8 +33,8 @@ CARDS = (
         source=f"arXiv:2310.09478; {_REPOSITORY}",
         year=2023,
         gated=True,
-        note="In the repository MiniGPT-4, titled MiniGPT-V; code BSD-3, weights on Llama-2-7b-chat. Of the three "
-        "trained checkpoints the one called online developing demo is for chat.",
+        note="No repository of the hub: the README of MiniGPT-4 (also MiniGPT-V) links three trained parts on top of "
+        "Llama-2-7b-chat; the one called online developing demo is for chat. Code BSD-3.",
         config=_SIZES,
         image_tokens=256,
     ),

@@ -6,7 +6,7 @@ Six task identifiers tell it what to do; boxes are words, in hundredths of the s
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,6 @@ class Family(HubFamily):
     image_token = "<unk>"
     special_frame = False  # the prompt spells both of its <s>
     apart = True
-    generation: Mapping[str, Any] = {"num_beams": 1}
     lora_targets = ("q_proj", "v_proj")
     checkpoints = CARDS
     pitfalls = PITFALLS
