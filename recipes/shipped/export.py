@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from speak import SIDE, bridge
 from targets import frame
 from transformers import PreTrainedTokenizerFast
 
-from imglish.families._familiar import Familiarity, traits
+from imglish.families._familiar import FILE, Familiarity, traits
 from imglish.nn import BridgeProcessor
 
 PICTURES = 3000
@@ -33,6 +34,15 @@ def familiarity(model: torch.nn.Module, count: int) -> Familiarity:
         pictures.append(scene.images[seed % len(scene.images)])
     others = [unlike.draw(number, pictures[number].size) for number in range(count // 4)]
     return Familiarity.fit(seen(model, pictures), seen(model, others))
+
+
+def known_pictures(plan: Plan, model: torch.nn.Module, count: int, last: str) -> Path:
+    """The file of what is familiar: it depends on the encoder alone, and is kept in the run until that changes."""
+    kept, encoder = plan.out / FILE, plan.out / ("polish" if last == "polish" else "see")
+    made_of = encoder.with_suffix(".safetensors")
+    if not kept.exists() or (made_of.exists() and made_of.stat().st_mtime > kept.stat().st_mtime):
+        familiarity(model, count).save(plan.out)
+    return kept
 
 
 @torch.inference_mode()
@@ -86,7 +96,7 @@ def run(plan: Plan, data: Path = DATA, pictures: int = PICTURES) -> None:
     data.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(data)
     BridgeProcessor.for_bridge(model.config, tokenizer, image_std=(0.25, 0.25, 0.25)).save_pretrained(data)
-    familiarity(model.float(), pictures).save(data)
+    shutil.copy(known_pictures(plan, model.float(), pictures, last), data)
     size = (data / "model.safetensors").stat().st_size
     (data / "run.json").write_text(json.dumps(records(plan, model, len(tokenizer), size), indent=1))
     print(f"export: {last}, {size / 1e6:.1f} MB in {data}", flush=True)
