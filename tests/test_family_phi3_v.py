@@ -135,10 +135,8 @@ def weight(name: str, shape: Sequence[int]) -> torch.Tensor:
 def write_tokenizer(folder: Path) -> None:
     """A tokenizer.json as published: Llama's normaliser, bytes to fall back on, added tokens that eat what follows."""
     words = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *LETTERS]
-    model = models.BPE(
-        {word: n for n, word in enumerate(words)}, [], unk_token="<unk>", fuse_unk=True, byte_fallback=True
-    )
-    tokenizer = Tokenizer(model)
+    known = {word: number for number, word in enumerate(words)}
+    tokenizer = Tokenizer(models.BPE(known, [], unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
@@ -211,7 +209,7 @@ def ask(text: str, *images: Image.Image, skill: str = "ask") -> Request:
 def test_ids_and_logits_equal_the_references(loaded: Loaded, name: str) -> None:
     expected = GOLDEN["conversations"][name]
     tensors, receipts = loaded.family.inputs(loaded, [conversation(name)])
-    ids, shown = tensors["input_ids"][0].tolist(), 0
+    ids = tensors["input_ids"][0].tolist()
     theirs = [token for token, count in expected["ids"] for _ in range(count)]
     assert [token if token != IMAGE else -1 for token in ids] == [max(token, -1) for token in theirs]
     counts = [count for token, count in expected["ids"] if token < 0]
@@ -249,7 +247,7 @@ def test_places_lie_where_the_tiles_have_them(size: tuple[int, int]) -> None:
     half[:, size[0] // 2 :] = 255
     frame = HD(4)
     fitted = frame.fit(size)
-    (x1, y1), (x2, y2) = fitted.forward([(size[0] // 2, 0), size])
+    (x1, _), (x2, y2) = fitted.forward([(size[0] // 2, 0), size])
     pixels = np.array(frame.apply(Image.fromarray(half), fitted))[:, :, 0]
     inside = pixels[math.ceil(fitted.pad_y) : math.floor(y2), math.ceil(fitted.pad_x) : math.floor(x2)]
     bright = np.zeros(inside.shape, bool)
