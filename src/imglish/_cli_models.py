@@ -109,7 +109,7 @@ def _table(chosen: Sequence[Card], without: set[str]) -> Table:
         "family": ("left", lambda card: card.family),
         "runs": ("left", lambda card: "yes" if card.runs else "no"),
         "params": ("right", lambda card: number(card.parameters)),
-        "picture": ("left", lambda card: escape(card.resolution)),
+        "picture": ("left", lambda card: escape(card.resolution.split(",")[0])),
         **{heading: ("center", _mark(any_of)) for heading, any_of in GROUPS},
         "images": ("center", lambda card: YES if card.images > 1 else ""),
         "languages": ("left", lambda card: _few(card.languages)),
@@ -191,7 +191,7 @@ def number(count: int) -> str:
 
 def context(card: Card) -> str:
     """`2K`, `128K`: as models are called, whether their K is 1024 or 1000."""
-    return f"{card.context / (1000 if card.context % 1024 else 1024):.3g}K"
+    return f"{card.context / (1024 if card.context % 1000 else 1000):.3g}K"
 
 
 def gigabytes(count: int) -> str:
