@@ -135,10 +135,10 @@ def test_cached_decoding_equals_the_full_forward(loaded: Loaded) -> None:
 
 
 def longer(name: str, tensor: torch.Tensor, tensors: dict[str, Any], extra: torch.Tensor) -> torch.Tensor:
-    """What has one value per token gets more: ids the new tokens, masks 1, types 0."""
+    """What has one value per token gets more: ids the new tokens, masks 1, what is a picture 0."""
     if not hasattr(tensor, "shape") or tensor.shape != tensors["input_ids"].shape:
         return tensor
-    more = extra if name == "input_ids" else torch.full_like(extra, int(name == "attention_mask"))
+    more = extra if name == "input_ids" else torch.full_like(extra, int(name in ("attention_mask", "token_type_ids")))
     return torch.cat((tensor, more.to(tensor.dtype)), 1)
 
 
@@ -150,7 +150,9 @@ def test_save_and_load_are_exact(loaded: Loaded, tmp_path: Path) -> None:
     first, second = (loaded.family.inputs(model, [request])[0] for model in (loaded, again))
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert torch.equal(logits(loaded, [request]), logits(again, [request]))
+    weights = again.model.state_dict()
+    assert all(torch.equal(weight, weights[name]) for name, weight in loaded.model.state_dict().items())
+    torch.testing.assert_close(logits(loaded, [request]), logits(again, [request]), atol=1e-5, rtol=1e-5)
 
 
 def test_wrong_numbers_of_images_are_clear_errors(loaded: Loaded) -> None:
@@ -179,7 +181,7 @@ def test_special_tokens_that_a_user_types_are_plain_text(loaded: Loaded) -> None
             request,
             text=typed,
             messages=(Message("user", (*request.messages[0].parts[:-1], TextPart(typed))),),
-            labels=(typed,) if request.labels else (),
+            labels=(typed,) * len(request.labels),
             schema={"properties": {typed: {"type": "string"}}} if request.schema else None,
         )
         sizes = [image.size for image in request_images(request)[0]]
@@ -251,10 +253,9 @@ def test_boxes_quads_and_polygons_come_back_within_a_quantum(loaded: Loaded, siz
             order = sorted(range(count), key=lambda i: np.mean(quads[i], axis=0)[::-1].tolist())
             assert regions.texts == tuple(labels[i] for i in order)
             expected = np.array(quads)[order]
-            if "read" in getattr(loaded.family, "prompted", ()):  # asked in words, it writes boxes
-                expected = geometry.box_to_quad(geometry.quad_to_box(expected))
-            assert (np.abs(regions.quads - expected) <= quantum).all()
-        if "segment" in loaded.family.skills:
+            boxes = geometry.box_to_quad(geometry.quad_to_box(expected))  # what some families write of a line
+            assert any((np.abs(regions.quads - places) <= quantum).all() for places in (expected, boxes))
+        if "segment" in loaded.family.skills and outlines(loaded):
             outline = shapes(rng, size, "polygon")
             masks = round_trip(loaded, sample_of("segment", size, Masks(polygons=[[outline]], size=size)))
             assert isinstance(masks, Masks)
@@ -263,6 +264,15 @@ def test_boxes_quads_and_polygons_come_back_within_a_quantum(loaded: Loaded, siz
             off = np.abs(np.array(masks.polygons[0][0])[:, None] - line[None])
             step = np.abs(line - np.roll(line, 1, axis=0)).max()
             assert (off <= quantum + step).all(-1).any(1).all()
+
+
+def outlines(loaded: Loaded) -> bool:
+    """Whether this checkpoint can write outlines; what they need may be missing from it."""
+    try:
+        loaded.family.answer(sample_of("segment", (9, 9), Masks(polygons=[[((1, 1), (5, 1), (5, 5))]], size=(9, 9))))
+    except SkillError:
+        return False
+    return True
 
 
 def found_near(box: Any, boxes: Any, quantum: Any) -> bool:
@@ -278,7 +288,9 @@ def test_finding_nothing_differs_from_not_being_readable(loaded: Loaded) -> None
         "read": TextRegions(size=size),
     }
     for skill in empty.keys() & loaded.family.skills:
-        sample = sample_of(skill, size, empty[skill])
+        if skill == "segment" and not outlines(loaded):
+            continue
+        sample = sample_of(skill, size, empty[skill], labels=("cat",) if skill == "detect" else ())
         nothing = round_trip(loaded, sample)
         assert nothing.parsed, skill
         assert len(nothing) == 0  # type: ignore[arg-type]
@@ -376,7 +388,9 @@ def test_only_the_tokens_of_answers_carry_loss(loaded: Loaded) -> None:
         labels = torch.full_like(tensors["input_ids"], -100)
         labels[:, -answer.shape[1] :] = answer
     learned = [row[row >= 0] for row in labels]
-    assert {loaded.tokenizer.decode(row) for row in learned} == {"three cats" + loaded.family.stop[0]}
+    (written,) = {loaded.tokenizer.decode(row) for row in learned}
+    start = loaded.tokenizer.bos_token or ""  # some decoders are taught to begin with it
+    assert written.removeprefix(start).lstrip() == "three cats" + loaded.family.stop[0]
     with torch.inference_mode():
         output = loaded.model(**tensors, labels=labels)
     shift = 0 if loaded.model.config.is_encoder_decoder else 1
