@@ -327,12 +327,12 @@ def test_a_folder_is_loaded_by_its_model_type(folder: Path, vlm: VLM) -> None:
 
 def test_missing_and_unexpected_weights_fail_the_load_by_name(broken: Path) -> None:
     weights = load_file(broken / "model.safetensors")
-    gone = weights.pop("adapter.project.weight")
+    gone = weights.pop("adapter.project.0.weight")
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"missing keys: adapter\.project\.weight"):
         load(broken)
     save_file(
-        {**weights, "adapter.project.weight": gone, "adapter.extra": gone.clone()},
+        {**weights, "adapter.project.0.weight": gone, "adapter.extra": gone.clone()},
         broken / "model.safetensors",
         metadata={"format": "pt"},
     )
