@@ -234,7 +234,7 @@ def test_every_skill_answers_through_the_public_face(loaded: Loaded) -> None:
 
 
 def test_cards_say_the_tokens_that_the_processor_gives(loaded: Loaded) -> None:
-    """The sum is `Idefics3Processor._get_num_multimodal_tokens`; a blank line is one token of the published tokenizers."""
+    """The sum is `Idefics3Processor._get_num_multimodal_tokens`; a blank line is one token once published."""
     kind = type(loaded.processor.image_processor)
     for *_, tile, _patch, each, longest, _context in _idefics_cards._SIZES.values():
         pictures = kind(size={"longest_edge": longest}, max_image_size={"longest_edge": tile})

@@ -49,7 +49,15 @@ class QwenFamily(ChatFamily):
     image_token = "<|image_pad|>"
     max_images = 64
     max_frames = 768  # FPS_MAX_FRAMES of qwen-vl-utils
-    lora_targets = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    lora_targets: ClassVar[tuple[str, ...]] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
     system: ClassVar[str] = "You are a helpful assistant."  # where the user gives no system message; "" is none
     upright: ClassVar[bool] = True  # lines of text have boxes, not quads
     pixels = (56 * 56, 14 * 14 * 4 * 1280)  # fewest and most of a resized picture; from the checkpoint when loaded
