@@ -17,7 +17,8 @@ from imglish.nn import Bridge
 from imglish.world._words import COLOUR_WORDS, NOUNS
 
 SPOKEN, SEEN = 1.5, 1.0  # how strongly a code stands in a word, and in an image token
-KEEN = 1.4  # how strongly a head looks for it
+KEEN = (1.4, 1.4, 2.0, 1.2)  # how strongly heads look for a class, a colour, a letter, a place
+OCTAVES = 7  # of the waves of locations
 
 
 def units(model_config: Any) -> int:
@@ -41,7 +42,7 @@ def share(model: Bridge, tokenizer: Any) -> None:
     generator = torch.Generator().manual_seed(0)
     axes = torch.linalg.qr(torch.randn(words.shape[1], named + sum(sizes), generator=generator))[0].T.to(words)
     spoken, seen = axes[:named], axes[named:]  # orthonormal rows: apart, or a word would find itself
-    look(model, spoken, seen, sizes[:2])
+    look(model, spoken, seen, sizes)
     row = 0
     for code, names in zip(codes, (_names(config), _colours(config), _letters(config)), strict=True):
         for name, number in names:
@@ -76,33 +77,48 @@ def carry(model: Bridge, seen: torch.Tensor, nothing: list[torch.Tensor | None])
 
 @torch.no_grad()
 def look(model: Bridge, spoken: torch.Tensor, seen: torch.Tensor, sizes: list[int]) -> None:
-    """Let the first heads of every layer but the last look for the class, and for the colour, that a word stands for.
+    """Let the heads of the first layers look for the class, the colour and the letter that a word stands for.
 
-    A head compares codes in those of its dimensions that the rotary embedding hardly turns, so that it finds its thing
-    wherever it is.
+    The fourth looks for what begins at a location: from the left in the first layer, from the top in the second. A head
+    compares codes in those of its dimensions that the rotary embedding hardly turns, and so finds its thing wherever
+    it is.
     """
-    config = model.decoder.config
+    config, octaves = model.decoder.config, model.vision.config.octaves
     wide = config.hidden_size // config.num_attention_heads
     slow = [*range(wide // 2 - 12, wide // 2), *range(wide - 12, wide)]
-    for layer in model.decoder.model.layers[:-1]:
+    places = _axes(config.hidden_size)
+    sought = [*range(octaves), *range(OCTAVES, OCTAVES + octaves)]
+    for depth, layer in enumerate(model.decoder.model.layers[:-1]):
         start = 0
-        for head, size in enumerate(sizes[:2]):
-            for part, axes in ((layer.self_attn.q_proj, spoken), (layer.self_attn.k_proj, seen)):
-                rows = part.weight[head * wide : (head + 1) * wide]
-                rows.zero_()
-                rows[slow[:size]] = KEEN * axes[start : start + size]
+        for head, size in enumerate(sizes[:3]):
+            _compare(layer, slow, head, KEEN[head], ask=spoken[start : start + size], find=seen[start : start + size])
             start += size
+        if depth < 2:
+            waves = [4 + octaves * (4 * part + depth) + step for part in (0, 1) for step in range(octaves)]
+            _compare(layer, slow, 3, KEEN[3], ask=places[sought], find=seen[start:][waves])
+
+
+def _compare(layer: Any, slow: list[int], head: int, keen: float, *, ask: torch.Tensor, find: torch.Tensor) -> None:
+    """Set a head to compare what a token has along `ask` with what it has along `find`."""
+    wide = layer.self_attn.head_dim
+    for part, axes in ((layer.self_attn.q_proj, ask), (layer.self_attn.k_proj, find)):
+        rows = part.weight[head * wide : (head + 1) * wide]
+        rows.zero_()
+        rows[slow[: len(axes)]] = keen * axes.to(rows)
+
+
+def _axes(width: int) -> torch.Tensor:
+    """The directions of the waves in which locations are laid out: sines, cosines and the line itself."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.linalg.qr(torch.randn(width, 2 * OCTAVES + 1, generator=generator))[0].T
 
 
 @torch.no_grad()
 def lay_out(words: torch.Tensor, places: range, norm: float) -> None:
     """Give the location tokens `places` embeddings in which near ones are alike: waves of seven lengths."""
     count = len(places)
-    at = (torch.arange(count) + 0.5)[:, None] / count * torch.pi * 2.0 ** torch.arange(7)
-    waves = torch.cat((at.sin(), at.cos(), torch.linspace(-1, 1, count)[:, None]), 1)
-    generator = torch.Generator().manual_seed(1)
-    axes = torch.linalg.qr(torch.randn(words.shape[1], waves.shape[1], generator=generator))[0].T
-    laid = waves @ axes
+    at = (torch.arange(count) + 0.5)[:, None] / count * torch.pi * 2.0 ** torch.arange(OCTAVES)
+    laid = torch.cat((at.sin(), at.cos(), torch.linspace(-1, 1, count)[:, None]), 1) @ _axes(words.shape[1])
     words[places.start : places.stop] = norm * laid / laid.norm(dim=1, keepdim=True)
 
 
