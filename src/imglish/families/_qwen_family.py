@@ -59,7 +59,6 @@ class QwenFamily(ChatFamily):
         "down_proj",
     )
     system: ClassVar[str] = "You are a helpful assistant."  # where the user gives no system message; "" is none
-    upright: ClassVar[bool] = True  # lines of text have boxes, not quads
     pixels = (56 * 56, 14 * 14 * 4 * 1280)  # fewest and most of a resized picture; from the checkpoint when loaded
     patch: int = 14
     timed: ClassVar[bool] = False  # whether the model is told the seconds between two pairs of frames

@@ -48,7 +48,10 @@ class Family(QwenFamily):
         return [Plain(said[request.skill])] if request.skill in said else super().words(request, size)
 
     def film(self, indices: tuple[int, ...], fps: float) -> list[Piece]:
-        """Each pair of frames after its time, the mean of theirs (`Qwen3VLProcessor.replace_video_token`)."""
+        """Each pair of frames after its time, the mean of theirs, as transformers 4.57 wrote it when the model came out.
+
+        transformers 5.23 puts a second <|vision_start|> and <|vision_end|> around all of them.
+        """
         pieces: list[Piece] = []
         for start in range(0, len(indices), 2):
             end = min(start + 1, len(indices) - 1)
