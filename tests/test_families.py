@@ -51,7 +51,9 @@ def ask(*images: Image.Image, skill: str = "ask", text: str = "How many?", **mor
 def logits(loaded: Loaded, requests: list[Request], **more: Any) -> torch.Tensor:
     tensors, _ = loaded.family.inputs(loaded, requests)
     if loaded.model.config.is_encoder_decoder:
-        more["decoder_input_ids"] = torch.full((len(requests), 1), loaded.model.generation_config.decoder_start_token_id)
+        more["decoder_input_ids"] = torch.full(
+            (len(requests), 1), loaded.model.generation_config.decoder_start_token_id
+        )
     with torch.inference_mode():
         return loaded.model(**tensors, **more).logits.float()
 
@@ -121,8 +123,9 @@ def test_cached_decoding_equals_the_full_forward(loaded: Loaded) -> None:
     extra = torch.randint(0, 100, (2, 6), generator=torch.Generator().manual_seed(0)) + 5
     with torch.inference_mode():
         made = loaded.model.generate(
-            **tensors, max_new_tokens=6, min_new_tokens=6, num_beams=1, do_sample=False, logits_processor=[Forced(extra)],
-            return_dict_in_generate=True, output_logits=True, eos_token_id=None, forced_bos_token_id=None,
+            **tensors, max_new_tokens=6, min_new_tokens=6, num_beams=1, do_sample=False,
+            logits_processor=[Forced(extra)], return_dict_in_generate=True, output_logits=True, eos_token_id=None,
+            forced_bos_token_id=None,
             no_repeat_ngram_size=0, pad_token_id=0,
         )  # fmt: skip
         if loaded.model.config.is_encoder_decoder:
@@ -377,7 +380,9 @@ def test_only_the_tokens_of_answers_carry_loss(loaded: Loaded) -> None:
     """Labels are -100 wherever the model is not to learn to write."""
     sample = sample_of("ask", (90, 90), Text(text="three cats"), question="How many?")
     if isinstance(loaded.family, HubFamily):
-        tensors = loaded.family.taught(loaded, [sample, dataclasses.replace(sample, question="How many cats are here?")])
+        tensors = loaded.family.taught(
+            loaded, [sample, dataclasses.replace(sample, question="How many cats are here?")]
+        )
         labels = tensors.pop("labels")
     else:
         encoded = encode_sample(sample, loaded.tokenizer)

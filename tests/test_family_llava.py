@@ -76,8 +76,8 @@ def test_a_conversation_is_written_as_the_reference_writes_it() -> None:
     assert said["vicuna"] == f"{_llava.SYSTEM} USER: One? ASSISTANT: Yes.</s>USER: Two? ASSISTANT:"
     assert said["mistral"] == "[INST] One? [/INST] Yes.</s>[INST] Two? [/INST]"
     assert said["chatml"] == (
-        "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\nYes."
-        "<|im_end|><|im_start|>user\nTwo?<|im_end|><|im_start|>assistant\n"
+        "<|im_start|>system\nAnswer the questions.<|im_end|><|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\n"
+        "Yes.<|im_end|><|im_start|>user\nTwo?<|im_end|><|im_start|>assistant\n"
     )
     told = [("system", [Control("Be brief.")]), *turns]
     assert "".join(p.text for p in _llava.mistral(told)).startswith("[INST] Be brief.\nOne?")  # type: ignore[union-attr]

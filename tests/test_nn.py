@@ -26,6 +26,7 @@ from imglish.core.codecs import Pad
 from imglish.core.errors import InputError, UnknownName
 from imglish.nn import Bridge, BridgeConfig, BridgeProcessor, LetterboxProcessor
 from imglish.nn.adapters import ADAPTERS, build_adapter
+from imglish.nn.encoders import Sight, SightConfig
 
 IMAGE = 90  # the image token
 SIDE = 32
@@ -553,3 +554,25 @@ def test_what_the_processor_gives_a_bridge_takes(tokenizer: PreTrainedTokenizerF
     pictures = [Image.new("RGB", (10, 30)), Image.new("RGB", (50, 40))]
     batch = processor(["<image>what?", "and <image> this?"], [[pictures[0]], [pictures[1]]])
     assert Bridge(config).generate(**batch, max_new_tokens=2, min_new_tokens=2).shape[0] == 2
+
+
+def test_every_thing_has_one_middle_however_large_it_is() -> None:
+    sight = Sight(SightConfig(image_size=64, classes=("", "cat", "dog"), middles=True))
+    boxes, probability = torch.zeros(1, 64, 4), torch.zeros(1, 64, 3)
+    probability[..., 0] = 1.0
+    for box, name in (((0.0, 0.0, 0.5, 0.5), 1), ((0.5, 0.625, 1.0, 1.0), 2), ((0.75, 0.0, 1.0, 0.25), 1)):
+        inside = ((sight.centres > torch.tensor(box[:2])) & (sight.centres < torch.tensor(box[2:]))).all(-1)
+        boxes[0, inside] = torch.tensor(box)
+        probability[0, inside] = torch.eye(3)[name]
+    probability[0, 63], boxes[0, 63] = torch.eye(3)[1], torch.tensor([0.2, 0.2, 1.0, 1.0])  # one cell that errs
+    middle = sight.middle_of(boxes, probability)[0, :, 0]
+    cats, dogs = (middle * probability[0, :, name] for name in (1, 2))
+    assert float(cats.sum()) == pytest.approx(2, abs=0.1)
+    assert float(dogs.sum()) == pytest.approx(1, abs=0.1)
+    assert float(middle[63]) < 0.05
+
+
+def test_a_sight_with_middles_tells_them_to_the_decoder() -> None:
+    plain, more = (SightConfig(image_size=64, classes=("", "cat"), middles=told) for told in (False, True))
+    assert more.hidden_size == plain.hidden_size + 4 * (1 + plain.class_size)
+    assert Sight(more)(torch.zeros(1, 3, 64, 64)).last_hidden_state.shape == (1, 16, more.hidden_size)

@@ -23,7 +23,7 @@ EXTRA = ("scratch", "hole", "stain", "crack", "dent", "bar", "slice", "point", "
 def config() -> SightConfig:
     """The encoder's sizes, and everything it can name."""
     names = [*THINGS, *(name for name in EXTRA if name not in THINGS)]
-    return SightConfig(classes=("", *names), colours=tuple(COLOURS), letters=LETTERS, marks=MARKS)
+    return SightConfig(classes=("", *names), colours=tuple(COLOURS), letters=LETTERS, marks=MARKS, middles=True)
 
 
 def normalised(pixels: np.ndarray) -> Tensor:

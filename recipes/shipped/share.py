@@ -23,7 +23,12 @@ OCTAVES = 7  # of the waves of locations
 
 def units(model_config: Any) -> int:
     """Adapter units that carry codes: two for every number of a code, since GELU(x) - GELU(-x) = x."""
-    return 2 * int(model_config.class_size + model_config.colour_size + model_config.letter_size + _waves(model_config))
+    return 2 * sum(_sizes(model_config))
+
+
+def _sizes(config: Any) -> tuple[int, ...]:
+    """Numbers of a class, a colour, a letter, the waves of a box, and a class once more, where a thing's middle is."""
+    return config.class_size, config.colour_size, config.letter_size, _waves(config), config.class_size
 
 
 def _waves(model_config: Any) -> int:
@@ -37,7 +42,7 @@ def share(model: Bridge, tokenizer: Any) -> None:
     config = model.vision.config
     words = model.decoder.model.embed_tokens.weight
     codes = [getattr(model.vision, f"{name}_codes").weight for name in ("class", "colour", "letter")]  # (size, names)
-    sizes = [*(one.shape[0] for one in codes), _waves(config)]
+    sizes = _sizes(config)
     named = sum(sizes[:3])
     generator = torch.Generator().manual_seed(0)
     axes = torch.linalg.qr(torch.randn(words.shape[1], named + sum(sizes), generator=generator))[0].T.to(words)
@@ -50,7 +55,7 @@ def share(model: Bridge, tokenizer: Any) -> None:
             if token is not None:
                 words[token] += SPOKEN * code[:, number] @ spoken[row : row + len(code)]
         row += len(code)
-    nothing = [codes[0][:, 0], None, codes[2][:, 0], None]  # what stands where nothing is
+    nothing = [codes[0][:, 0], None, codes[2][:, 0], None, None]  # what stands where nothing is
     carry(model, seen, nothing)
 
 
@@ -59,7 +64,7 @@ def carry(model: Bridge, seen: torch.Tensor, nothing: list[torch.Tensor | None])
     """Set the last units of the adapter to add up `columns` of the features and lay the sums along `seen`."""
     first, last = model.adapter.project[0], model.adapter.project[-1]
     config = model.vision.config
-    sizes = (config.class_size, config.colour_size, config.letter_size, _waves(config))
+    sizes = _sizes(config)
     whole, row = len(seen), 0
     first.weight[-2 * whole :] = 0
     first.bias[-2 * whole :] = 0
@@ -76,10 +81,11 @@ def carry(model: Bridge, seen: torch.Tensor, nothing: list[torch.Tensor | None])
 
 
 @torch.no_grad()
-def look(model: Bridge, spoken: torch.Tensor, seen: torch.Tensor, sizes: list[int]) -> None:
+def look(model: Bridge, spoken: torch.Tensor, seen: torch.Tensor, sizes: tuple[int, ...]) -> None:
     """Let the heads of the first layers look for the class, the colour and the letter that a word stands for.
 
-    The fourth looks for what begins at a location: from the left in the first layer, from the top in the second. A head
+    The fourth looks for what begins at a location: from the left in the first layer, from the top in the second; in the
+    third for the middles of things of a class, each of which stands out once, so that they can be counted. A head
     compares codes in those of its dimensions that the rotary embedding hardly turns, and so finds its thing wherever
     it is.
     """
@@ -96,6 +102,8 @@ def look(model: Bridge, spoken: torch.Tensor, seen: torch.Tensor, sizes: list[in
         if depth < 2:
             waves = [4 + octaves * (4 * part + depth) + step for part in (0, 1) for step in range(octaves)]
             _compare(layer, slow, 3, KEEN[3], ask=places[sought], find=seen[start:][waves])
+        else:
+            _compare(layer, slow, 3, KEEN[0], ask=spoken[: sizes[0]], find=seen[-sizes[4] :])
 
 
 def _compare(layer: Any, slow: list[int], head: int, keen: float, *, ask: torch.Tensor, find: torch.Tensor) -> None:
@@ -123,12 +131,13 @@ def lay_out(words: torch.Tensor, places: range, norm: float) -> None:
 
 
 def _columns(config: Any) -> tuple[list[int], ...]:
-    """Where class, colour, letter codes and waves stand among an image token's features, one place per cell or slot."""
+    """Where those numbers stand among an image token's features, one place per cell or slot."""
     cells = [config.widths[3] + config.cell_size * cell + 1 for cell in range(4)]
     colour = [cell + config.class_size for cell in cells]
     waves = [place + config.colour_size for place in colour]
     letter = [place + _waves(config) + 16 + config.letter_size * slot for place in waves for slot in range(2)]
-    return cells, colour, letter, waves
+    middle = [cell - 1 + config.cell_size - config.class_size for cell in cells]
+    return cells, colour, letter, waves, middle
 
 
 def _names(config: Any) -> list[tuple[str, int]]:

@@ -85,7 +85,7 @@ class _Line(BaseStreamer):  # type: ignore[misc]
         try:
             self.made = _generate(loaded, tensors, options, banned, line=self)
             self.tokens.put(None)
-        except BaseException as error:  # handed over, not swallowed
+        except BaseException as error:  # noqa: BLE001 (it is raised again by whoever waits)
             self.tokens.put(error)
 
     def __iter__(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""What families that were trained to chat share: every skill is a turn of conversation, regions are asked for in words."""
+"""What families that chat share: every skill is a turn of conversation, regions are asked for in words."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from imglish.families import _prompted
 from imglish.families._base import Picture, Piece, Plain, request_images
 from imglish.families._hub import HubFamily
 
-SKILLS = frozenset(
-    {"ask", "caption", "chat", "count", "detect", "extract", "ground", "identify", "read", "segment"}
-)
+SKILLS = frozenset({"ask", "caption", "chat", "count", "detect", "extract", "ground", "identify", "read", "segment"})
 PROMPTED = frozenset({"detect", "extract", "ground", "identify", "read", "segment"})
 
 

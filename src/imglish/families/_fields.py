@@ -129,7 +129,9 @@ def fill(schema: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str,
         if not leaf.repeated:
             _put(data, leaf.path, _typed(leaf, value, problems))
             continue
-        rows = value if isinstance(value, Sequence) and not isinstance(value, str) else () if value is None else (value,)
+        rows = (
+            value if isinstance(value, Sequence) and not isinstance(value, str) else () if value is None else (value,)
+        )
         if leaf.columns:
             filled: list[Any] = []
             for row in rows:

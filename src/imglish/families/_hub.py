@@ -150,9 +150,7 @@ class HubFamily(Family):
         ids = list(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
         return [*ids, loaded.tokenizer.convert_tokens_to_ids(self.stop[0])]
 
-    def _rows(
-        self, loaded: Loaded, requests: Sequence[Request]
-    ) -> tuple[list[list[int]], list[View], list[Receipt]]:
+    def _rows(self, loaded: Loaded, requests: Sequence[Request]) -> tuple[list[list[int]], list[View], list[Receipt]]:
         """(token ids of each request, views of all images in the order they stand there, receipts)."""
         rows: list[list[int]] = []
         shown: list[View] = []

@@ -120,8 +120,8 @@ CARDS = (
         2023, config=_VICUNA, image_tokens=576, prompt=_PROMPT,
     ),
     Card(
-        "llava-hf/llava-1.5-13b-hf", "llava", 13_350_839_296, "llama2", True, ("en",), 4096, "336x336", _SKILLS, _SOURCE,
-        2023, config=_VICUNA_13B, image_tokens=576, prompt=_PROMPT,
+        "llava-hf/llava-1.5-13b-hf", "llava", 13_351_494_656, "llama2", True, ("en",), 4096, "336x336", _SKILLS,
+        _SOURCE, 2023, config=_VICUNA_13B, image_tokens=576, prompt=_PROMPT,
     ),
 )  # fmt: skip
 NEXT_CARDS = (

@@ -77,9 +77,7 @@ def written(sample: Sample, codec: Codec, size: Size) -> str:
     return json.dumps(truth.data, ensure_ascii=False) if skill == "extract" else sample.answer
 
 
-def parse(
-    request: Request, raw: str, codec: Codec, size: Size, *, logprobs: Sequence[float] | None = None
-) -> Result:
+def parse(request: Request, raw: str, codec: Codec, size: Size, *, logprobs: Sequence[float] | None = None) -> Result:
     """The result that such an answer says. Never raises on model text."""
     problems: list[Problem] = []
     sure = _probability(logprobs)
@@ -135,7 +133,7 @@ def items(raw: str, problems: list[Problem]) -> list[Any]:
 def _before_the_break(text: str) -> list[Any]:
     found: list[Any] = []
     decoder, place = json.JSONDecoder(), text.find("{")
-    while 0 <= place and len(found) < MOST_ITEMS:
+    while place >= 0 and len(found) < MOST_ITEMS:
         try:
             value, place = decoder.raw_decode(text, place)
         except (ValueError, RecursionError):

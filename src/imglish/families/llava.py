@@ -1,6 +1,6 @@
 """LLaVA 1.5: CLIP encoder, two-layer MLP adapter, Llama decoder (Liu et al. 2023, arXiv:2310.03744).
 
-The picture is padded to a square with the encoder's mean colour, as the reference does; boxes are shares of that square.
+The picture is padded to a square with the encoder's mean colour, as the reference does; boxes are shares of it.
 """
 
 from __future__ import annotations

@@ -21,6 +21,10 @@ SUBCELLS = 2  # map cells along each side of a token
 SLOTS = 2  # characters read in one cell, side by side
 MASK = 4  # mask bits along each side of a cell
 BOX = 0.2  # what a reading of 1 is, as a share of the picture
+ALIKE, FILLED = (
+    0.06,
+    0.25,
+)  # how near boxes of one thing are, as a share of the picture; how much of it is seen at least
 
 
 class SightConfig(PretrainedConfig):
@@ -45,6 +49,7 @@ class SightConfig(PretrainedConfig):
         letter_size: int = 24,
         mark_size: int = 6,
         octaves: int = 5,
+        middles: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -54,6 +59,7 @@ class SightConfig(PretrainedConfig):
         self.letters, self.marks = list(letters), list(marks)
         self.class_size, self.colour_size = class_size, colour_size
         self.letter_size, self.mark_size, self.octaves = letter_size, mark_size, octaves
+        self.middles = middles
 
     @property
     def grid(self) -> int:
@@ -64,7 +70,9 @@ class SightConfig(PretrainedConfig):
     def cell_size(self) -> int:
         """Features that `describe` makes of one map cell."""
         boxes = 4 + 4 * 2 * self.octaves
-        return 1 + self.class_size + self.colour_size + boxes + MASK**2 + SLOTS * (self.letter_size + self.mark_size)
+        middle = (1 + self.class_size) * self.middles
+        text = SLOTS * (self.letter_size + self.mark_size)
+        return 1 + self.class_size + self.colour_size + boxes + MASK**2 + text + middle
 
     @property
     def hidden_size(self) -> int:
@@ -202,6 +210,24 @@ class Sight(PreTrainedModel):
         left_top, right_bottom = (distances.float() * BOX).chunk(2, -1)
         return torch.cat((self.centres - left_top, self.centres + right_bottom), -1)
 
+    def middle_of(self, boxes: Tensor, probability: Tensor) -> Tensor:
+        """(B, cells, 1) how much of the middle of its thing a cell is; over all cells of one thing it adds up to 1.
+
+        Cells of one class that read the same box are of one thing. Most goes to the cell nearest the middle of that
+        box, and nothing where too few cells stand behind a box: so every thing stands out once, however large it is,
+        and can be counted and listed.
+        """
+        boxes, present = boxes.float(), 1 - probability[..., 0]
+        sides = boxes.unflatten(-1, (2, 2))
+        count = len(self.centres)
+        near = present * (-2 * (sides.mean(-2) - self.centres).norm(dim=-1) * count**0.5).exp()
+        names = F.normalize(probability[..., 1:], dim=-1)
+        alike = (torch.cdist(boxes, boxes) / ALIKE).square().mul(-0.5).exp() * (names @ names.transpose(1, 2))
+        together, behind = (alike @ torch.stack((near, present), -1)).unbind(-1)
+        area = ((sides[..., 1, :] - sides[..., 0, :]).prod(-1) * count).clamp(min=1)
+        stands = ((behind / area - FILLED) * 30).sigmoid()
+        return (near / together.clamp(min=1e-5) * present * stands).unsqueeze(-1)
+
     def describe(self, tokens: Tensor, dense: Tensor) -> Tensor:
         """(B, N, hidden_size): the tokens, each with what was read in its four cells."""
         read = self.readings(dense)
@@ -214,7 +240,12 @@ class Sight(PreTrainedModel):
         letters = self.letter_codes(read["letter"].float().softmax(-1).to(dtype)).flatten(-2)
         marks = self.mark_codes(read["mark"].float().softmax(-1).to(dtype)).flatten(-2)
         colour = self.colour_codes(read["colour"].float().softmax(-1).to(dtype)) * present
-        cells = torch.cat((present, self.class_codes(probability.to(dtype)), colour, geometry, letters, marks), -1)
+        names = self.class_codes(probability.to(dtype))
+        parts = [present, names, colour, geometry, letters, marks]
+        if self.config.middles:
+            middle = self.middle_of(boxes, probability).to(dtype)
+            parts += [middle, middle * names]
+        cells = torch.cat(parts, -1)
         side = self.config.grid
         cells = cells.view(len(cells), side, SUBCELLS, side, SUBCELLS, -1).transpose(2, 3).flatten(3)
         return torch.cat((tokens, cells.flatten(1, 2).to(tokens.dtype)), -1)
