@@ -7,6 +7,7 @@
 
 The weights are those of the family's `tiny()`. Everything around them is as old repositories have it: shards and their
 index, `auto_map` and the code it names, configurations with older keys or without newer ones, pickles next to the rest.
+`FOLDERS` are checkpoints that no hub has: whoever wants one makes its folder.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ Files = dict[str, bytes]
 def publish(hub: Hub, name: str, **how: Any) -> None:
     """Put the small checkpoint of a well-known name on a hub."""
     hub.add(name, PUBLISHED[name](), **how)
+
+
+def brief(files: Files) -> Files:
+    """The same checkpoint with answers of a few tokens: random weights would write until they are cut."""
+    generation = json.loads(files.get("generation_config.json", b"{}"))
+    return files | {"generation_config.json": _json(generation | {"exponential_decay_length_penalty": [6, 2.0]})}
 
 
 def florence2() -> Files:
@@ -108,6 +115,19 @@ def phi3_v() -> Files:
     return files | {"preprocessor_config.json": _json(pictures)}
 
 
+def phi3_vision() -> Files:
+    """microsoft/Phi-3-vision-128k-instruct: as the later one, with 16 tiles however many pictures there are."""
+    files = phi3_v()
+    pictures = json.loads(files["preprocessor_config.json"]) | {"num_crops": 16}
+    return files | {"preprocessor_config.json": _json(pictures)}
+
+
+def minigpt_v2() -> Files:
+    """The folder that `imglish.families.minigpt_v2.convert` makes of the published pieces."""
+    tiny = FAMILIES.get("minigpt_v2")().tiny()
+    return layout(tiny.model, tiny.processor)
+
+
 def llava() -> Files:
     """llava-hf/llava-1.5-7b-hf: three shards, older names of weights, a processor without patch_size."""
     return _llava("llava", 3, type_of_pictures="CLIPImageProcessor")
@@ -163,11 +183,13 @@ def qwen2_vl() -> Files:
 
 PUBLISHED: dict[str, Callable[[], Files]] = {
     "microsoft/Florence-2-base": florence2,
+    "microsoft/Phi-3-vision-128k-instruct": phi3_vision,
     "microsoft/Phi-3.5-vision-instruct": phi3_v,
     "llava-hf/llava-1.5-7b-hf": llava,
     "llava-hf/llava-v1.6-mistral-7b-hf": llava_next,
     "Qwen/Qwen2-VL-2B-Instruct": qwen2_vl,
 }
+FOLDERS: dict[str, Callable[[], Files]] = {"minigpt-v2": minigpt_v2}
 
 
 def _inserted(tensors: dict[str, Any], pattern: str, replacement: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 A block that cannot run here (it installs, downloads, or takes minutes) says so in a comment of its own line above it:
 `<!-- not run: why -->`. Blocks of one file run in order in one folder, so a later one can use what an earlier one made.
+An example that loads a published checkpoint gets a small one of that name, from a hub on this machine.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from hub_server import Hub, serve
+from published import FOLDERS, PUBLISHED, brief
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -96,19 +100,35 @@ def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
+def published(code: str, hub: Hub, folder: Path) -> dict[str, str]:
+    """Small checkpoints under the names that this code loads, and the environment in which it finds them."""
+    loaded = re.findall(r'load\("([^"]+)"\)', code)
+    for name in loaded:
+        if name in PUBLISHED:
+            hub.add(name, brief(PUBLISHED[name]()))
+        elif name in FOLDERS:
+            (folder / name).mkdir()
+            for path, data in brief(FOLDERS[name]()).items():
+                (folder / name / path).write_bytes(data)
+    return hub.variables(folder / "hub", HF_HOME=str(folder / "home")) if hub.repositories else {}
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_runs_and_is_short(example: Path, tmp_path: Path) -> None:
-    assert len(example.read_text(encoding="utf-8").splitlines()) < 40
-    done = subprocess.run(
-        [sys.executable, str(example)],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    code = example.read_text(encoding="utf-8")
+    assert len(code.splitlines()) < 40
+    with serve() as hub:
+        done = subprocess.run(
+            [sys.executable, str(example)],
+            cwd=tmp_path,
+            env=environment() | published(code, hub, tmp_path),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
     assert done.returncode == 0, done.stderr
+    assert not hub.repositories or hub.downloaded()
 
 
 def test_a_block_that_fails_is_seen(tmp_path: Path) -> None:
