@@ -48,7 +48,7 @@ class Family(QwenFamily):
         return [Plain(said[request.skill])] if request.skill in said else super().words(request, size)
 
     def film(self, indices: tuple[int, ...], fps: float) -> list[Piece]:
-        """Each pair of frames after its time, the mean of theirs, as transformers 4.57 wrote it when the model came out.
+        """Each pair of frames after its time, the mean of theirs, as transformers 4.57 wrote it at the model's release.
 
         transformers 5.23 puts a second <|vision_start|> and <|vision_end|> around all of them.
         """
