@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from imglish.core.results import Result
 from imglish.core.types import Request, Sample, Size
-from imglish.families import _fuyu_parse, _fuyu_text
+from imglish.families import _fuyu_parse, _fuyu_text, _fuyu_tiny
 from imglish.families._base import Control, Loaded, Picture, Piece, Plain
 from imglish.families._card import Card, sizes
 from imglish.families._fuyu_text import ANSWER, CLOSE, OPEN, PATCH
 from imglish.families._hub import HubFamily, View, powerless
 from imglish.families._region_answers import sizes_of
-from imglish.families._tiny import HubProcessor, seeded, tiny_tokenizer
+from imglish.families._tiny import HubProcessor, seeded
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -158,7 +158,7 @@ class Family(HubFamily):
 
         from imglish.families._fuyu_pictures import Pictures
 
-        tokenizer = tiny_tokenizer(("<unk>", "</s>", *self.special_tokens), bos="<s>", eos="|ENDOFTEXT|", pad="<unk>")
+        tokenizer = _fuyu_tiny.tokenizer()
         text = {
             "model_type": "persimmon", "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64,
             "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 16384,
@@ -173,6 +173,6 @@ class Family(HubFamily):
 def _numbers(tokenizer: Any, text: str) -> list[int]:
     """A box's numbers: one token each where the vocabulary has them, as published, otherwise as text."""
     known = [tokenizer.convert_tokens_to_ids(number) for number in text.split(", ")]
-    if any(one is None or one == tokenizer.unk_token_id for one in known):
+    if any(one in (None, tokenizer.unk_token_id) for one in known):
         return list(tokenizer(text, add_special_tokens=False)["input_ids"])
     return known

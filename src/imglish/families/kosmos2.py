@@ -143,7 +143,7 @@ class Family(HubFamily):
         special = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
         text = {
             "vocab_size": len(tokenizer), "embed_dim": 32, "layers": 2, "ffn_dim": 64, "attention_heads": 2,
-            "max_position_embeddings": 2048, "init_std": 0.3, **special,
+            "max_position_embeddings": 2048, "init_std": 0.3, "dropout": 0.0, "attention_dropout": 0.0, **special,
         }  # fmt: skip
         vision = {
             "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,
