@@ -45,8 +45,9 @@ def share(model: Bridge, tokenizer: Any) -> None:
     sizes = _sizes(config)
     named = sum(sizes[:3])
     generator = torch.Generator().manual_seed(0)
-    axes = torch.linalg.qr(torch.randn(words.shape[1], named + sum(sizes), generator=generator))[0].T.to(words)
-    spoken, seen = axes[:named], axes[named:]  # orthonormal rows: apart, or a word would find itself
+    whole = named + sum(sizes) + 2 * config.letter_size
+    axes = torch.linalg.qr(torch.randn(words.shape[1], whole, generator=generator))[0].T.to(words)
+    spoken, seen = axes[:named], axes[named : named + sum(sizes)]  # orthonormal: apart, or a word would find itself
     look(model, spoken, seen, sizes)
     row = 0
     for code, names in zip(codes, (_names(config), _colours(config), _letters(config)), strict=True):
@@ -57,6 +58,22 @@ def share(model: Bridge, tokenizer: Any) -> None:
         row += len(code)
     nothing = [codes[0][:, 0], None, codes[2][:, 0], None, None]  # what stands where nothing is
     carry(model, seen, nothing)
+    spell(model, tokenizer, spoken=spoken[-config.letter_size :], past=axes[named + sum(sizes) :])
+
+
+@torch.no_grad()
+def spell(model: Bridge, tokenizer: Any, *, spoken: torch.Tensor, past: torch.Tensor) -> None:
+    """Make every letter token its letter as it is written, and let a head go from a letter to what stood after it."""
+    reader, words, size = model.adapter, model.decoder.model.embed_tokens.weight, len(spoken)
+    reader.spell.weight[:, :size] = SPOKEN * spoken.T
+    reader.spell.weight[:, size : 3 * size] = 2 * past.T
+    words[_token(tokenizer, " ")] += SPOKEN * reader.space @ spoken
+    layer = model.decoder.model.layers[1]
+    wide = layer.self_attn.head_dim
+    slow = [*range(wide // 2 - 12, wide // 2), *range(wide - 12, wide)]
+    _compare(layer, slow, 2, KEEN[1] * 0.8, ask=spoken, find=past[:size])
+    layer.self_attn.v_proj.weight[2 * wide : 2 * wide + size] = spoken
+    layer.self_attn.o_proj.weight[:, 2 * wide : 2 * wide + size] = 2 * spoken.T
 
 
 @torch.no_grad()

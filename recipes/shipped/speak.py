@@ -28,12 +28,13 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 from imglish.core.types import Sample
 from imglish.families._base import Control, Piece, Plain, Spelled, encode_pieces
 from imglish.families._imglish_text import LOCATIONS, SPECIAL_TOKENS, boxes_text, points_text, render_sample
-from imglish.nn import Bridge, BridgeConfig
+from imglish.nn import Bridge, BridgeConfig, SightConfig
 from imglish.world import _beyond
 from imglish.world._scene import Language, Scene
 
 SIDE, TEXT, CLOSED = 192, 240, -1e4  # pixels, question tokens in a row, "may not look"
-IMAGE_TOKENS, FRAME_TOKENS = 144, 12
+LETTER_TOKENS = 80
+IMAGE_TOKENS, FRAME_TOKENS = 144 + LETTER_TOKENS, 12
 PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
 LOUD = 8.0  # the norm that words begin with; pictures begin with twice that
 OUTLINE = 0.3  # what a location token of an outline counts; there are forty of them, and no other choice hangs on one
@@ -82,7 +83,7 @@ def bridge(tokenizer: PreTrainedTokenizerFast) -> Bridge:
     )  # fmt: skip
     sight = sight_config()
     configuration = BridgeConfig(
-        vision_config=sight, text_config=decoder, adapter="mlp", adapter_options={"hidden": 512 + units(sight)},
+        vision_config=sight, text_config=decoder, adapter="reader", adapter_options=reader_options(sight),
         frame_adapter="concat", frame_adapter_options={"window": [3, 4]}, tie_word_embeddings=True,
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
@@ -91,6 +92,15 @@ def bridge(tokenizer: PreTrainedTokenizerFast) -> Bridge:
     share(model, tokenizer)
     lay_out(model.decoder.model.embed_tokens.weight, PLACES, LOUD)
     return model
+
+
+def reader_options(sight: SightConfig) -> dict[str, int]:
+    """Where the adapter finds the letters that the encoder read."""
+    letters_at = 1 + sight.class_size + sight.colour_size + 4 + 8 * sight.octaves + 16
+    return {
+        "hidden": 512 + units(sight), "most": LETTER_TOKENS, "cells_at": sight.widths[3], "letters_at": letters_at,
+        "letter_size": sight.letter_size, "mark_size": sight.mark_size,
+    }  # fmt: skip
 
 
 @torch.no_grad()
@@ -340,5 +350,6 @@ def adapted(model: Bridge, described: Tensor, frames: Tensor) -> list[Tensor]:
     features = model.adapter(described)
     if not frames.any():
         return list(features)
-    small = iter(model.frame_adapter(features[frames]))
+    rows, columns = model.adapter.out_grid
+    small = iter(model.frame_adapter(features[frames][:, : rows * columns]))
     return [next(small) if frame else whole for whole, frame in zip(features, frames.tolist(), strict=True)]

@@ -7,6 +7,7 @@
 | concat | one per window of neighbours, laid side by side | MiniGPT-v2 (Chen et al. 2023, arXiv:2310.09478) |
 | pixel_shuffle | one per square of neighbours | Idefics3 (Laurencon et al. 2024, arXiv:2408.12637) |
 | pool | one per window, the mean of it | LLaVA-Video (arXiv:2410.02713) |
+| reader | those of `mlp`, then a token for every letter in reading order | ours, `reader.py` |
 | resampler | a fixed number, by cross-attention | Flamingo (arXiv:2204.14198), Qwen-VL (arXiv:2308.12966) |
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from imglish.core.errors import InputError, UnknownName
 from imglish.nn._adapter import Adapter, divide, gather, mlp, pair
+from imglish.nn.reader import Reader
 from imglish.nn.resampler import Resampler
 
 
@@ -95,6 +97,7 @@ ADAPTERS: Mapping[str, type[Adapter]] = {
     "concat": Concat,
     "pixel_shuffle": PixelShuffle,
     "pool": Pool,
+    "reader": Reader,
     "resampler": Resampler,
 }
 

@@ -101,7 +101,8 @@ class Bridge(PreTrainedModel, GenerationMixin):
         if frame_mask.shape != features.shape[:1]:
             raise InputError(f"frame_mask has the shape {tuple(frame_mask.shape)} for {len(features)} images")
         is_frame = frame_mask.to(device=features.device, dtype=torch.bool)
-        frames = iter(self.frame_adapter(features[is_frame]))
+        rows, columns = self.adapter.out_grid  # what an adapter adds to its grid is not of frames
+        frames = iter(self.frame_adapter(features[is_frame][:, : rows * columns]))
         return [next(frames) if frame else image for image, frame in zip(features, is_frame.tolist(), strict=True)]
 
     def embed(self, input_ids: Tensor, image_features: Tensor | Sequence[Tensor] | None = None) -> Tensor:

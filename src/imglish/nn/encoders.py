@@ -70,7 +70,7 @@ class SightConfig(PretrainedConfig):
     def cell_size(self) -> int:
         """Features that `describe` makes of one map cell."""
         boxes = 4 + 4 * 2 * self.octaves
-        middle = (1 + self.class_size) * self.middles
+        middle = (1 + self.class_size + SLOTS) * self.middles
         text = SLOTS * (self.letter_size + self.mark_size)
         return 1 + self.class_size + self.colour_size + boxes + MASK**2 + text + middle
 
@@ -244,7 +244,8 @@ class Sight(PreTrainedModel):
         parts = [present, names, colour, geometry, letters, marks]
         if self.config.middles:
             middle = self.middle_of(boxes, probability).to(dtype)
-            parts += [middle, middle * names]
+            written = 1 - read["letter"].float().softmax(-1)[..., 0]
+            parts += [middle, middle * names, written.to(dtype)]
         cells = torch.cat(parts, -1)
         side = self.config.grid
         cells = cells.view(len(cells), side, SUBCELLS, side, SUBCELLS, -1).transpose(2, 3).flatten(3)

@@ -1,0 +1,115 @@
+"""The adapter that spells: letters in lines, one token each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from imglish.nn import SightConfig
+from imglish.nn.encoders import Sight
+from imglish.nn.reader import SPACE, Reader, letters, lines
+
+WIDTH = 48
+
+
+def chained(places: list[tuple[int, int]]) -> list[list[int]]:
+    """Lines as lists of columns, a gap as SPACE."""
+    slots, begins = lines(*np.array(sorted(places), np.int64).reshape(-1, 2).T)
+    found: list[list[int]] = []
+    for slot, begin in zip(slots.tolist(), begins.tolist(), strict=True):
+        if begin:
+            found.append([])
+        found[-1].append(slot if slot == SPACE else slot % WIDTH)
+    return found
+
+
+def test_letters_side_by_side_are_a_line_and_wide_gaps_are_spaces() -> None:
+    assert chained([(4, 3), (4, 5), (4, 7), (4, 12), (4, 14)]) == [[3, 5, 7, SPACE, 12, 14]]
+
+
+def test_a_line_may_slant_and_does_not_jump_to_the_next_one() -> None:
+    first = [(3, 2), (3, 4), (4, 6), (4, 8), (5, 10)]
+    second = [(row + 3, column) for row, column in first]
+    assert chained(first + second) == [[2, 4, 6, 8, 10]] * 2
+
+
+def test_lines_come_from_top_to_bottom_and_from_left_to_right() -> None:
+    slots, begins = lines(np.array([9, 2, 2, 2]), np.array([0, 30, 0, 2]))
+    assert [divmod(int(slot), WIDTH) for slot in slots] == [(2, 0), (2, 2), (2, 30), (9, 0)]
+    assert begins.tolist() == [1, 0, 1, 1]
+
+
+def test_no_letters_are_no_lines() -> None:
+    slots, begins = lines(*letters(np.zeros((4, 8)), np.zeros((4, 7), bool)))
+    assert len(slots) == len(begins) == 0
+
+
+def test_a_letter_read_twice_counts_once_and_two_narrow_ones_are_two() -> None:
+    written = np.zeros((6, 8))
+    written[2, 3], written[2, 4], written[3, 3] = 0.99, 0.95, 0.97  # one letter on the border of two rows and two slots
+    written[5, 1], written[5, 2] = 0.99, 0.98
+    twice = np.zeros((6, 7), bool)
+    twice[2, 3] = True
+    assert np.array(letters(written, twice)).T.tolist() == [[2, 3], [5, 1], [5, 2]]
+
+
+@pytest.fixture(scope="module")
+def sight() -> Sight:
+    torch.manual_seed(0)
+    names = ("", *"abcdefgh")
+    return Sight(SightConfig(image_size=64, letters=names, marks=("", "'"), letter_size=16, middles=True)).eval()
+
+
+def reader(sight: Sight, most: int = 6) -> Reader:
+    config = sight.config
+    at = 1 + config.class_size + config.colour_size + 4 + 8 * config.octaves + 16
+    return Reader(
+        config.hidden_size, 32, grid=(4, 4), hidden=8, most=most, cells_at=config.widths[3], letters_at=at,
+        letter_size=config.letter_size, mark_size=config.mark_size,
+    )  # fmt: skip
+
+
+def written(sight: Sight, *places: tuple[int, int, str]) -> torch.Tensor:
+    """The features of a picture in which the encoder reads these letters, (row, slot, letter)."""
+    config = sight.config
+    dense = torch.zeros(1, 64, config.map_size)
+    features = sight.describe(torch.zeros(1, 16, config.widths[3]), dense)
+    cells = features[..., config.widths[3] :].unflatten(-1, (4, -1)).clone()
+    at = 1 + config.class_size + config.colour_size + 4 + 8 * config.octaves + 16
+    codes = sight.letter_codes.weight.detach().T
+    cells[..., at : at + 2 * config.letter_size] = torch.cat((codes[0], codes[0]))
+    cells[..., -2:] = 0.0
+    for row, slot, letter in places:
+        cell = cells[0, row // 2 * 4 + slot // 4, row % 2 * 2 + slot // 2 % 2]
+        start = at + slot % 2 * config.letter_size
+        cell[start : start + config.letter_size] = codes[config.letters.index(letter)]
+        cell[slot % 2 - 2] = 1.0
+    return torch.cat((features[..., : config.widths[3]], cells.flatten(-2)), -1)
+
+
+def test_every_letter_has_a_token_that_knows_the_one_before(sight: Sight) -> None:
+    adapter = reader(sight).eval()
+    ab, xb = (adapter(written(sight, (3, 4, letter), (3, 6, "b")))[0, 16:] for letter in "ac")
+    assert torch.equal(ab[2:], adapter.nothing.expand(4, -1))
+    assert (ab[0] - xb[0]).abs().max() > 1e-3
+    assert (ab[1] - xb[1]).abs().max() > 1e-3  # b after a is not b after c
+    alone = adapter(written(sight, (3, 6, "b")))[0, 16:]
+    assert (alone[0] - ab[1]).abs().max() > 1e-3
+
+
+def test_what_does_not_fit_is_left_out_and_a_batch_equals_its_singles(sight: Sight) -> None:
+    adapter = reader(sight, most=3).eval()
+    pages = [written(sight, (1, 2, "a"), (1, 4, "b"), (1, 6, "c"), (1, 8, "d")), written(sight, (5, 0, "e"))]
+    together = adapter(torch.cat(pages))
+    assert together.shape == (2, adapter.tokens, 32) == (2, 16 + 3, 32)
+    for page, row in zip(pages, together, strict=True):
+        torch.testing.assert_close(adapter(page)[0], row)
+
+
+def test_the_letters_learn(sight: Sight) -> None:
+    adapter = reader(sight)
+    adapter(written(sight, (1, 2, "a"), (1, 9, "b"), (1, 11, "c")))[:, 16:].square().sum().backward()
+    assert adapter.spell.weight.grad is not None
+    assert adapter.spell.weight.grad.abs().max() > 0
+    assert adapter.nothing.grad is not None
