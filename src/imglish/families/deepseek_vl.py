@@ -74,7 +74,7 @@ class Family(ChatFamily):
         return View(fitted, (image,) * self.image_tokens(loaded, picture.size), tensors, tiles=len(tensors))
 
     def read_tokenizer(self, folder: Path) -> Any:
-        """The tokenizer.json as it stands, whatever class its config names: it splits text into bytes, as GPT-2 does."""
+        """The tokenizer.json as it stands, whatever class its config names: it splits text into bytes."""
         from transformers import PreTrainedTokenizerFast
 
         if not (folder / "tokenizer.json").is_file():

@@ -1,8 +1,8 @@
 """An adapter that spells: besides the tokens of the grid, the letters that the encoder read, one token each, in order.
 
 A decoder that is handed letters inside the tokens of a grid has to find out by itself where a line goes on. Here the
-slots in which `Sight` read a letter are chained into lines, and every letter becomes a token that also says which letters
-stood before it: to read on is then to look for the token whose past is what was just written.
+slots in which `Sight` read a letter are chained into lines, and every letter becomes a token that also says which
+letters stood before it: to read on is then to look for the token whose past is what was just written.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class Reader(Adapter):
         pages = zip(written.detach().float().cpu().numpy(), (beside > SAME).cpu().numpy(), strict=True)
         found = [lines(*letters(page, twice), width=width) for page, twice in pages]
         slots, begins = (torch.full((len(features), self.most), fill) for fill in (NOTHING, 1))
-        for number, (places, starts) in enumerate(found):
-            count = min(len(places), self.most)
-            slots[number, :count] = torch.from_numpy(places[:count])
+        for number, (order, starts) in enumerate(found):
+            count = min(len(order), self.most)
+            slots[number, :count] = torch.from_numpy(order[:count])
             begins[number, :count] = torch.from_numpy(starts[:count])
         slots, begins = slots.to(features.device), begins.to(features.device).bool()[..., None]
         chosen = slots.clamp(min=0)[..., None]
