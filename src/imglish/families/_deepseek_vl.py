@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,6 @@ PITFALLS = (
     "Trained on prompts of up to 4,096 tokens, of which a picture takes 576: six pictures leave little room.",
     "Load the repositories of deepseek-community; those of deepseek-ai hold another layout, with code of their own.",
     "The word embeddings and the output layer are two weights; transformers takes them for one where config is silent.",
-    "Text is encoded with the published tokenizer.json as it stands, not with the class that its config names.",
     "No place in a picture was trained: what answers to `detect`, `ground` or `read` is prompted, and imprecise.",
 )
 _SKILLS = frozenset({"ask", "caption", "chat", "count"})
@@ -88,4 +88,8 @@ def _card(name: str, parameters: int, resolution: str, config: dict[str, int]) -
 CARDS = (
     _card("deepseek-community/deepseek-vl-1.3b-chat", 1_962_640_384, "384x384", dict(_SMALL)),
     _card("deepseek-community/deepseek-vl-7b-chat", 7_331_390_721, "384x384 and 1024x1024", dict(_LARGE)),
-)
+    dataclasses.replace(
+        _card("deepseek-community/deepseek-vl-7b-base", 7_331_390_721, "384x384 and 1024x1024", dict(_LARGE)),
+        skills=frozenset({"ask", "caption"}), pitfalls=("Not trained to chat: it goes on with the text it is given.",),
+    ),
+)  # fmt: skip
