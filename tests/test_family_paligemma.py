@@ -134,6 +134,22 @@ def test_the_prompt_is_seen_in_both_directions(loaded: Loaded) -> None:
     assert torch.equal(causal[0], causal[1])
 
 
+def test_what_is_learned_sees_only_what_is_before_it(loaded: Loaded) -> None:
+    samples = [
+        Sample("a", "detect", (picture(),), "", "", Boxes(xyxy=[box], labels=["cat"], size=(120, 90)), labels=labels)
+        for box, labels in (((1, 2, 30, 40), ("cat",)), ((5, 6, 70, 80), ("cat", "dog")))
+    ]
+    tensors = loaded.family.taught(loaded, samples)  # type: ignore[attr-defined]
+    types, labels = tensors["token_type_ids"], tensors["labels"]
+    assert torch.equal(types == 1, labels >= 0)
+    changed = {**tensors, "input_ids": tensors["input_ids"].clone()}
+    changed["input_ids"][:, -2] = 5
+    with torch.inference_mode():
+        before, after = (loaded.model(**{**t, "labels": None}).logits for t in (tensors, changed))
+    assert torch.equal(before[:, :-2], after[:, :-2])
+    assert not torch.equal(before[:, -2:], after[:, -2:])
+
+
 def test_generation_equals_that_of_transformers(loaded: Loaded) -> None:
     from imglish.engine.vlm import VLM
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
-from imglish.families._card import Card
+from imglish.families._card import Card, sizes
 from imglish.families._paligemma_tasks import LANGUAGES
 
 _SKILLS = frozenset({"ask", "caption", "detect", "ground", "segment"})
@@ -36,8 +34,8 @@ def _card(size: str, kind: str, resolution: int) -> Card:
         name=name, family="paligemma", parameters=_PARAMETERS[size] + (tokens - 256) * _POSITION, licence="gemma",
         commercial=True, languages=LANGUAGES, context=8192, resolution=f"{resolution}x{resolution}", skills=_SKILLS,
         source=_TWO if size.startswith("2-") else _ONE, year=2024 if not (size != "3b" and kind == "mix") else 2025,
-        gated=True, note=_KINDS[kind], images=1, image_tokens=tokens, prompt="{image}<bos>answer en {question}\\n",
-        config=MappingProxyType({**_ENCODER, **_DECODERS[size], "vision_tokens": tokens, "tied": 1}),
+        gated=True, note=_KINDS[kind], images=1, image_tokens=tokens, prompt="{image}<bos>answer en {question}\n",
+        config=sizes(**_ENCODER, **_DECODERS[size], vision_tokens=tokens, tied=1),
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ training code writes them (`big_vision/pp/proj/paligemma/segmentation.py`); many
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from imglish.core.codecs import Codec, Identity, Normalised
@@ -27,6 +26,7 @@ LANGUAGES = (
     "ko", "mi", "nl", "no", "pl", "pt", "ro", "ru", "sv", "sw", "te", "th", "tr", "uk", "vi", "zh",
 )  # fmt: skip
 """Those of COCO-35L, which the captions were trained in (`transfers/coco35l.py` of the training code)."""
+EVERYTHING = "all objects"  # for training only: no published checkpoint knows it
 CAPTIONS = {"brief": "cap", "normal": "caption", "full": "describe"}
 
 Gives = Literal["text", "boxes", "masks"]
@@ -48,10 +48,7 @@ class Asked(NamedTuple):
 
 
 def asked(request: Request) -> Asked:
-    """The words of a request. Text in the model's own syntax is said as it is: `detect cat ; dog`, `ocr`, `caption es`.
-
-    Raises InputError where nothing is named that could be looked for.
-    """
+    """The words of a request. Text in the model's own syntax is said as it stands: `detect cat ; dog`, `caption es`."""
     text = request.text.strip()
     if request.skill in ("ask", "caption", "ground", "segment"):
         for pattern, gives in _TYPED:
@@ -60,11 +57,11 @@ def asked(request: Request) -> Asked:
     if request.skill == "caption":
         return Asked(f"{CAPTIONS[request.detail]} {request.language}", "text")
     if request.skill == "detect":
-        return Asked(f"detect {' ; '.join(_named(request.skill, request.labels))}", "boxes", request.labels)
+        return Asked(f"detect {' ; '.join(request.labels) or EVERYTHING}", "boxes", request.labels)
     if request.skill == "ground":
-        return Asked(f"detect {_named(request.skill, (text,))[0]}", "boxes", (text,))
+        return Asked(f"detect {text}", "boxes", (text,))
     if request.skill == "segment":
-        return Asked(f"segment {_named(request.skill, (text,))[0]}", "masks", (text,))
+        return Asked(f"segment {text}", "masks", (text,))
     return Asked(f"answer {request.language} {text}", "text")
 
 
@@ -72,13 +69,14 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.partition(" ")[2].split(";"))
 
 
-def _named(skill: str, names: Sequence[str]) -> Sequence[str]:
-    if not names or not all(name.strip() for name in names):
+def check_named(request: Request) -> None:
+    """Raises InputError where nothing is named that could be looked for."""
+    names = request.labels if request.skill == "detect" else (request.text,)
+    if request.skill in ("detect", "ground", "segment") and not (names and all(name.strip() for name in names)):
         raise InputError(
-            f"{skill} was told nothing to look for; PaliGemma finds only what is named",
+            f"{request.skill} was told nothing to look for; PaliGemma finds only what is named",
             hint='name it: detect(image, ["cat", "dog"])',
         )
-    return names
 
 
 def prompt_pieces(request: Request) -> list[Piece]:

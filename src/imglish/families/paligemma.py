@@ -27,7 +27,7 @@ from imglish.families._paligemma_tasks import (
     LANGUAGES,
     LOCATIONS,
     SEGMENTS,
-    asked,
+    check_named,
     prompt_pieces,
 )
 from imglish.families._tiny import HubProcessor, seeded, tiny_tokenizer
@@ -70,7 +70,7 @@ class Family(HubFamily):
 
     def check(self, request: Request) -> None:
         super().check(request)
-        asked(request)
+        check_named(request)
 
     def prompt(self, request: Request, sizes: Sequence[Size]) -> list[Piece]:
         return prompt_pieces(request)
@@ -133,6 +133,11 @@ class Family(HubFamily):
     def complete(self, loaded: Loaded, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """`token_type_ids` 0: all of the prompt sees all of it."""
         return tensors | {"token_type_ids": tensors["input_ids"].new_zeros(tensors["input_ids"].shape)}
+
+    def taught(self, loaded: Loaded, samples: Sequence[Sample]) -> dict[str, Any]:
+        """As everywhere, and the answer's tokens are of type 1: they see only what is before them."""
+        tensors = super().taught(loaded, samples)
+        return tensors | {"token_type_ids": (tensors["labels"] >= 0).to(tensors["input_ids"].dtype)}
 
     def read_tokenizer(self, folder: Path) -> Any:
         """The checkpoint's, with the tokens that the reference's processor adds where they are missing."""
