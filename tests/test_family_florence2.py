@@ -499,3 +499,23 @@ def test_the_public_face_takes_typed_tasks(loaded: Loaded) -> None:
     assert isinstance(vlm.segment(picture(), "<REFERRING_EXPRESSION_SEGMENTATION> the brain"), Masks)
     with pytest.raises(UnknownName):
         vlm.ask(picture(), "<VQA>")
+
+
+def test_answers_of_beams_are_those_that_generate_gives() -> None:
+    """Also where the best beam ended long before the search did."""
+    from imglish.engine.vlm import VLM
+
+    loaded = Family().tiny()
+    end = loaded.tokenizer.eos_token_id
+    with torch.no_grad():
+        loaded.model.lm_head.weight[end] *= 10
+    expected = processor_of(loaded)(text="<CAPTION>", images=picture(), return_tensors="pt")
+    banned = loaded.tokenizer.convert_tokens_to_ids(["<image>", "<pad>"])
+    ids = loaded.model.generate(**expected, num_beams=3, early_stopping=True, max_new_tokens=20, suppress_tokens=banned)
+    written = ids[0, 1:].tolist()
+    assert end in written
+    assert len(written) < 20
+    found = VLM(loaded, max_tokens=20).ask(picture(), "<CAPTION>")
+    assert found.raw == loaded.tokenizer.decode(written[: written.index(end)], skip_special_tokens=False)
+    assert found.receipt is not None
+    assert not found.receipt.truncated
