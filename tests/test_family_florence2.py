@@ -436,7 +436,7 @@ def test_plain_answers_are_read_as_transformers_reads_them(loaded: Loaded, items
     ours = Family().parse(ask("<OD>"), raw, [(2000, 1000)])
     assert isinstance(ours, Boxes)
     assert list(ours.labels) == theirs["labels"]
-    np.testing.assert_array_equal(np.floor(ours.xyxy), theirs["bboxes"])
+    np.testing.assert_array_equal(np.floor(ours.xyxy + 1e-6), theirs["bboxes"])  # it drops the fractions of pixels
 
 
 VALID = {
