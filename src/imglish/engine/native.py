@@ -24,7 +24,7 @@ def decode(loaded: Loaded, tensors: dict[str, Any], options: Options, banned: Se
     """Answers to a left-padded batch, in the checkpoint's own way: its beams and its penalties hold."""
     rows = [Decoded() for _ in range(len(tensors["input_ids"]))]
     made = _generate(loaded, tensors, options, banned)
-    chosen, logprobs = _tokens(loaded, made)
+    chosen, logprobs = _tokens(loaded, made, tensors)
     ends = set(_ends(loaded))
     for row, tokens, values in zip(rows, chosen, logprobs, strict=True):
         for token, value in zip(tokens, values, strict=True):
@@ -57,17 +57,18 @@ def steps(
         line.left = True
         worker.join()
     if line.made is not None:
-        _, logprobs = _tokens(loaded, line.made)
+        _, logprobs = _tokens(loaded, line.made, tensors)
         row.logprobs = logprobs[0][: len(row.ids)]
     row.text = row.text or generate.detokenize(loaded.tokenizer, row.ids)
 
 
-class _Line(BaseStreamer):  # type: ignore[misc]
+class _Line(BaseStreamer):
     """Tokens on their way from the thread that generates to whoever iterates."""
 
     def __init__(self) -> None:
         self.tokens: queue.Queue[int | BaseException | None] = queue.Queue()
-        self.left, self.made = False, None
+        self.left = False
+        self.made: Any = None
         self._is_prompt = True
 
     def put(self, value: torch.Tensor) -> None:
@@ -95,7 +96,7 @@ class _Line(BaseStreamer):  # type: ignore[misc]
             yield token
 
 
-class _Left(StoppingCriteria):  # type: ignore[misc]
+class _Left(StoppingCriteria):
     def __init__(self, line: _Line) -> None:
         self.line = line
 
@@ -151,9 +152,14 @@ def _generate(
         return loaded.model.generate(**tensors, generation_config=config, **more)
 
 
-def _tokens(loaded: Loaded, made: Any) -> tuple[list[list[int]], list[list[float]]]:
+def _tokens(loaded: Loaded, made: Any, tensors: dict[str, Any]) -> tuple[list[list[int]], list[list[float]]]:
     """(new tokens, log-probability of each as it was chosen) of every row."""
-    new = made.sequences[:, made.sequences.shape[1] - len(made.scores) :]
+    given, sequences = tensors["input_ids"], made.sequences
+    start = 1 if loaded.model.config.is_encoder_decoder else 0
+    if not start and sequences.shape[1] >= given.shape[1] and torch.equal(sequences[:, : given.shape[1]], given):
+        start = given.shape[1]  # some models give the prompt back, some only what they wrote
+    new = sequences[:, start:]
     beams = getattr(made, "beam_indices", None)
-    scores = loaded.model.compute_transition_scores(made.sequences, made.scores, beams, normalize_logits=True)
-    return new.tolist(), scores[:, -new.shape[1] :].float().tolist()
+    scores = loaded.model.compute_transition_scores(sequences, made.scores, beams, normalize_logits=True)
+    scores = torch.nn.functional.pad(scores.float(), (0, max(new.shape[1] - scores.shape[1], 0)))
+    return new.tolist(), scores[:, : new.shape[1]].tolist()

@@ -96,7 +96,7 @@ class Family(ABC):
     skills: ClassVar[frozenset[str]]
     single_image_skills: ClassVar[frozenset[str]] = frozenset({"detect", "ground", "segment", "read", "identify"})
     codec: ClassVar[Codec]
-    stop: ClassVar[tuple[str, ...]]
+    stop: tuple[str, ...]  # may differ between checkpoints
     special_tokens: ClassVar[tuple[str, ...]]
     image_token: ClassVar[str]
     max_images: ClassVar[int] = 1

@@ -116,7 +116,7 @@ class IdeficsFamily(ChatFamily):
 
         image = loaded.tokenizer.convert_tokens_to_ids(IMAGE)
         counts = (tensors["input_ids"] == image).sum(1) // tile_tokens(loaded.model.config)
-        padded = {
+        padded: dict[str, Any] = {
             name: torch.nn.utils.rnn.pad_sequence(tensors[name].split(counts.tolist()), batch_first=True)
             for name in ("pixel_values", "pixel_attention_mask")
             if name in tensors

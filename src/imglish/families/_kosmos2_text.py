@@ -123,6 +123,6 @@ def answer_pieces(sample: Sample, size: Size) -> list[Piece]:
 
 def boxes_text(boxes: Sequence[Box | Floats], size: Size) -> str:
     """Boxes as one `<object>` of pairs of cells."""
-    rows = CODEC.encode(np.asarray(boxes, np.float64), size) if len(boxes) else []
+    rows: Any = CODEC.encode(np.asarray(boxes, np.float64), size) if len(boxes) else []
     pairs = ["".join(CELLS[y * GRID + x] for x, y in (row[:2], row[2:])) for row in rows]
     return f"<object>{BETWEEN.join(pairs)}</object>"

@@ -57,7 +57,7 @@ def written(sample: Sample, codec: Codec, size: Size) -> str:
     truth, skill = sample.truth, sample.skill
     if skill in ("detect", "ground"):
         order = sorted(range(len(truth)), key=lambda i: (truth.xyxy[i, 0] + truth.xyxy[i, 1], truth.xyxy[i, 1]))
-        rows = codec.encode(truth.xyxy, size) if len(truth) else []
+        rows: Any = codec.encode(truth.xyxy, size) if len(truth) else []
         labels = truth.labels or (sample.question,) * len(truth)
         return _json([{"bbox_2d": _written(rows[i]), "label": labels[i]} for i in order])
     if skill == "segment":
