@@ -19,12 +19,14 @@ from _table import Report, parser, row
 
 from imglish import world
 from imglish.core import geometry
+from imglish.core.errors import InputError
 from imglish.core.results import Boxes, Masks, TextRegions
 from imglish.core.types import Sample
 from imglish.engine.load import FAMILIES
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
 from imglish.families._hub import HubFamily
+from imglish.metrics import _interval
 
 SCENES, STEPS, RATE = 16, 1200, 3e-3
 GOOD = 0.02  # the loss at which a model knows its scenes by heart
@@ -41,15 +43,19 @@ class Learned(NamedTuple):
     loss: float
 
 
-def scenes(skill: str, count: int, seed: int = 0) -> list[Sample]:
-    """Samples of that skill on pictures that are not square, short enough to be learned by heart."""
+def scenes(skill: str, count: int, *, named: bool = False, seed: int = 0) -> list[Sample]:
+    """Samples of that skill on pictures that are not square, short enough to be learned by heart.
+
+    `named`: what is to be detected is named.
+    """
     rng, found = random.Random(seed), []
     kind = "text" if skill == "read" else "things"
     number = 0
     while len(found) < count:
         scene = world.draw(kind, world.seeds("train", number, 1)[0], size=rng.choice(SIZES), difficulty="easy")
         number += 1
-        fitting = [s for s in world.samples(scene) if s.skill == skill and s.language == "en" and not s.labels]
+        fitting = [s for s in world.samples(scene) if s.skill == skill and bool(s.labels) == named]
+        fitting = [s for s in fitting if not named or len(s.truth)]
         if skill == "ask":
             fitting = [s for s in fitting if s.topic == "caption"]
         if fitting:
@@ -100,6 +106,16 @@ def _matched(ious: Any) -> float:
     return float(np.asarray(ious).max(axis=1).mean()) if np.asarray(ious).size else 0.0
 
 
+def needs_names(family: HubFamily) -> bool:
+    """Whether this family detects only what it is told the names of."""
+    (sample,) = scenes("detect", 1)
+    try:
+        family.prompt(sample.request(), [sample.images[0].size])
+    except InputError:
+        return True
+    return False
+
+
 def skills_of(family: HubFamily) -> list[str]:
     """The region skills that the family is trained to write; `ask` for one that has none."""
     native = [s for s in ("detect", "segment", "read") if s in family.skills and s not in family.prompted]
@@ -111,7 +127,7 @@ def prove(name: str, *, count: int = SCENES, steps: int = STEPS) -> list[Learned
     results = []
     for skill in skills_of(FAMILIES.get(name)()):
         loaded = FAMILIES.get(name)().tiny()
-        samples = scenes(skill, count)
+        samples = scenes(skill, count, named=skill == "detect" and needs_names(loaded.family))
         begun = time.process_time()
         taken, loss = learn(loaded, samples, steps=steps)
         seconds = time.process_time() - begun
@@ -130,15 +146,17 @@ def main() -> None:
     """One row per family and skill."""
     options: argparse.ArgumentParser = parser(__doc__ or "")
     options.add_argument("--families", nargs="*", default=published(), metavar="FAMILY")
-    options.add_argument("--scenes", type=int, default=SCENES)
+    options.add_argument("--samples", type=int, default=SCENES, help=f"scenes to learn (default {SCENES})")
     options.add_argument("--steps", type=int, default=STEPS)
     given = options.parse_args()
-    report = Report(given, {"scenes": given.scenes})
+    report = Report(given, {"samples": given.samples})
     for name in given.families:
-        for learned in prove(name, count=given.scenes, steps=given.steps):
+        if any(report.has(f"{name}/{skill}") for skill in ("detect", "ask")):
+            continue
+        for learned in prove(name, count=given.samples, steps=given.steps):
             mean = float(np.mean(learned.values))
             unit = f"{'IoU' if learned.skill != 'ask' else 'right'}; {learned.steps} steps, {learned.seconds:.0f} s"
-            interval = (float(np.min(learned.values)), float(np.max(learned.values)))
+            interval = _interval.of_mean(learned.values)
             report.add(row(f"{name}/{learned.skill}", mean, interval, aim=0.8, unit=unit))
     report.show()
 
