@@ -19,7 +19,7 @@ from _table import Report, parser, row
 
 from imglish import world
 from imglish.core import geometry
-from imglish.core.errors import InputError
+from imglish.core.errors import InputError, SkillError
 from imglish.core.results import Boxes, Masks, TextRegions
 from imglish.core.types import Sample
 from imglish.engine.load import FAMILIES
@@ -110,10 +110,19 @@ def needs_names(family: HubFamily) -> bool:
     """Whether this family detects only what it is told the names of."""
     (sample,) = scenes("detect", 1)
     try:
-        family.prompt(sample.request(), [sample.images[0].size])
+        family.check(sample.request())
     except InputError:
         return True
     return False
+
+
+def writes(family: HubFamily, sample: Sample) -> bool:
+    """Whether this checkpoint can write such an answer: PaliGemma's outlines need weights that `tiny` has not."""
+    try:
+        family.answer(sample)
+    except SkillError:
+        return False
+    return True
 
 
 def skills_of(family: HubFamily) -> list[str]:
@@ -128,6 +137,8 @@ def prove(name: str, *, count: int = SCENES, steps: int = STEPS) -> list[Learned
     for skill in skills_of(FAMILIES.get(name)()):
         loaded = FAMILIES.get(name)().tiny()
         samples = scenes(skill, count, named=skill == "detect" and needs_names(loaded.family))
+        if not writes(loaded.family, samples[0]):
+            continue
         begun = time.process_time()
         taken, loss = learn(loaded, samples, steps=steps)
         seconds = time.process_time() - begun
