@@ -21,7 +21,7 @@ from imglish.core.frames import Resized
 from imglish.core.results import Boxes, TextRegions
 from imglish.core.types import ImagePart, Message, Request, Sample, TextPart, VideoPart
 from imglish.engine.load import FAMILIES
-from imglish.engine.vlm import VLM
+from imglish.engine.vlm import VLM, load
 from imglish.families._base import Loaded
 
 NAMES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
@@ -451,3 +451,19 @@ def test_the_longest_answers_are_read_in_bounded_time(loaded: Loaded) -> None:
         "(1,",
     ):
         assert not loaded.family.parse(detect("cat"), piece * 100_000, [(50, 50)]).parsed, piece
+
+
+def test_load_bounds_what_is_looked_at(tmp_path: Path) -> None:
+    made = FAMILIES.get("qwen2_vl")().tiny()
+    made.model.save_pretrained(tmp_path)
+    made.processor.save_pretrained(tmp_path)
+    picture = Image.new("RGB", (640, 480))
+    tokens = []
+    for most in (200_000, 50_000):
+        vlm = load(tmp_path, dtype="float32", max_pixels=most)
+        receipt = vlm.ask(picture, "What?", max_tokens=1).receipt
+        assert receipt is not None
+        tokens.append(receipt.images[0].image_tokens)
+    assert tokens[0] > tokens[1]
+    with pytest.raises(InputError, match="sizes of its own"):
+        load(max_pixels=50_000)

@@ -39,6 +39,14 @@ class Options:
     )
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = None
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)] = None
+    min_pixels: Annotated[
+        int | None,
+        typer.Option(help="Look at pictures of at least so many pixels (Qwen-VL).", min=1, rich_help_panel=MODEL),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(help="Look at pictures of at most so many pixels (Qwen-VL).", min=1, rich_help_panel=MODEL),
+    ] = None
     max_image_pixels: Annotated[
         int | None, typer.Option(help="Refuse pictures with more pixels (89 million).", min=1, rich_help_panel=MODEL)
     ] = None
@@ -95,7 +103,8 @@ class Options:
         import imglish
 
         listen()
-        given = {"revision": self.revision, "device": self.device, "dtype": self.dtype}
+        names = ("revision", "device", "dtype", "min_pixels", "max_pixels")
+        given = {name: getattr(self, name) for name in names}
         try:
             return imglish.load(self.model, **{name: value for name, value in given.items() if value is not None})
         except CheckpointError as error:

@@ -36,10 +36,28 @@ Pictures = Any  # one ImageSource or a sequence of them
 
 
 def load(
-    model: str | Path | None = None, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+    model: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
 ) -> VLM:
-    """A model with every skill: the shipped one, or the checkpoint in a folder. Runs offline."""
-    return VLM(load_checkpoint(model, device=device, dtype=dtype, revision=revision))
+    """A model with every skill: the shipped one, offline, or a checkpoint by its name on the hub or its folder.
+
+    `min_pixels`, `max_pixels`: bounds of what a family that resizes pictures looks at (Qwen-VL); fewer are quicker.
+    """
+    loaded = load_checkpoint(model, device=device, dtype=dtype, revision=revision)
+    if min_pixels is not None or max_pixels is not None:
+        bound = getattr(loaded.family, "with_pixels", None)
+        if bound is None:
+            raise InputError(
+                f"the family {loaded.family.name!r} looks at pictures in sizes of its own",
+                hint="leave min_pixels and max_pixels out",
+            )
+        loaded = bound(loaded, min_pixels=min_pixels, max_pixels=max_pixels)
+    return VLM(loaded)
 
 
 class VLM:
