@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from transformers import LlamaConfig
 
-from imglish.nn import SightConfig
+from imglish.nn import Bridge, BridgeConfig, SightConfig
 from imglish.nn.encoders import Sight
 from imglish.nn.reader import SPACE, Reader, letters, lines
 
@@ -61,9 +64,12 @@ def sight() -> Sight:
     return Sight(SightConfig(image_size=64, letters=names, marks=("", "'"), letter_size=16, middles=True)).eval()
 
 
+def letters_at(config: SightConfig) -> int:
+    return 1 + config.class_size + config.colour_size + 4 + 8 * config.octaves + 16
+
+
 def reader(sight: Sight, most: int = 6) -> Reader:
-    config = sight.config
-    at = 1 + config.class_size + config.colour_size + 4 + 8 * config.octaves + 16
+    config, at = sight.config, letters_at(sight.config)
     return Reader(
         config.hidden_size, 32, grid=(4, 4), hidden=8, most=most, cells_at=config.widths[3], letters_at=at,
         letter_size=config.letter_size, mark_size=config.mark_size,
@@ -76,7 +82,7 @@ def written(sight: Sight, *places: tuple[int, int, str]) -> torch.Tensor:
     dense = torch.zeros(1, 64, config.map_size)
     features = sight.describe(torch.zeros(1, 16, config.widths[3]), dense)
     cells = features[..., config.widths[3] :].unflatten(-1, (4, -1)).clone()
-    at = 1 + config.class_size + config.colour_size + 4 + 8 * config.octaves + 16
+    at = letters_at(config)
     codes = sight.letter_codes.weight.detach().T
     cells[..., at : at + 2 * config.letter_size] = torch.cat((codes[0], codes[0]))
     cells[..., -2:] = 0.0
@@ -113,3 +119,27 @@ def test_the_letters_learn(sight: Sight) -> None:
     assert adapter.spell.weight.grad is not None
     assert adapter.spell.weight.grad.abs().max() > 0
     assert adapter.nothing.grad is not None
+
+
+def test_a_bridge_that_spells_is_saved_and_loaded_exactly(sight: Sight, tmp_path: Path) -> None:
+    decoder = LlamaConfig(
+        vocab_size=20, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
+    )
+    options = {
+        "hidden": 8, "most": 5, "cells_at": sight.config.widths[3], "letter_size": sight.config.letter_size,
+        "mark_size": sight.config.mark_size, "letters_at": letters_at(sight.config),
+    }  # fmt: skip
+    config = BridgeConfig(
+        vision_config=sight.config, text_config=decoder, adapter="reader", adapter_options=options, image_token_id=19,
+        frame_adapter="pool", frame_adapter_options={"window": [2, 2]},
+    )  # fmt: skip
+    torch.manual_seed(1)
+    model = Bridge(config).eval()
+    assert (config.image_tokens, config.frame_tokens) == (16 + 5, 4)
+    model.save_pretrained(tmp_path)
+    again = Bridge.from_pretrained(tmp_path)
+    pixels = torch.randn(2, 3, 64, 64)
+    for frames in (None, torch.tensor([True, False])):
+        for one, other in zip(model.encode_images(pixels, frames), again.encode_images(pixels, frames), strict=True):
+            assert torch.equal(one, other)
+    assert [len(picture) for picture in model.encode_images(pixels, torch.tensor([True, False]))] == [4, 21]
