@@ -403,3 +403,10 @@ def test_only_the_tokens_of_answers_carry_loss(loaded: Loaded) -> None:
     wanted = labels[:, shift:]
     chosen = guesses.gather(-1, wanted.clamp(min=0)[..., None])[..., 0][wanted >= 0]
     torch.testing.assert_close(output.loss.float(), -chosen.mean(), atol=1e-4, rtol=1e-4)
+
+
+def test_what_lora_is_laid_on_exists(loaded: Loaded) -> None:
+    if not isinstance(loaded.family, HubFamily):
+        pytest.skip("not a published family")
+    names = {name.rpartition(".")[2] for name, module in loaded.model.named_modules() if hasattr(module, "weight")}
+    assert set(loaded.family.lora_targets) <= names
