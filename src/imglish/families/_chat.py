@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
@@ -23,9 +22,9 @@ class ChatFamily(HubFamily):
     prompted = PROMPTED
     special_tokens: ClassVar[tuple[str, ...]] = ()
 
-    @abstractmethod
     def turns(self, messages: Sequence[tuple[str, list[Piece]]]) -> list[Piece]:
-        """The prompt of (role, content) turns, up to where the answer begins."""
+        """The prompt of (role, content) turns, up to where the answer begins; a family has this or its own `prompt`."""
+        raise NotImplementedError(f"the family {self.name!r} has neither turns nor a prompt of its own")
 
     def prompt(self, request: Request, sizes: Sequence[Size]) -> list[Piece]:
         numbers = iter(range(len(request_images(request)[0])))
