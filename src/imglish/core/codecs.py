@@ -51,7 +51,7 @@ class Bins:
 
     def write(self, pixels: Floats, extent: Floats) -> NDArray[Any]:
         """The bin that each pixel coordinate falls into."""
-        return np.clip(np.floor(pixels / extent * self.n), 0, self.n - 1).astype(np.int64)
+        return np.clip(np.floor(np.round(pixels / extent * self.n, 9)), 0, self.n - 1).astype(np.int64)
 
     def read(self, values: Floats, extent: Floats) -> Floats:
         """The centre or lower edge of each bin."""
