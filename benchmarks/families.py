@@ -25,6 +25,7 @@ from imglish.core.types import Sample
 from imglish.engine.load import FAMILIES
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
+from imglish.families._chat import ChatFamily
 from imglish.families._hub import HubFamily
 from imglish.metrics import _interval
 
@@ -126,8 +127,9 @@ def writes(family: HubFamily, sample: Sample) -> bool:
 
 
 def skills_of(family: HubFamily) -> list[str]:
-    """The region skills that the family is trained to write; `ask` for one that has none."""
-    native = [s for s in ("detect", "segment", "read") if s in family.skills and s not in family.prompted]
+    """The region skills that the family writes in a form of its own; `ask` for one that has none."""
+    own = frozenset() if isinstance(family, ChatFamily) else family.prompted  # asked in words, written as boxes
+    native = [s for s in ("detect", "segment", "read") if s in family.skills and s not in family.prompted - own]
     return native or ["ask"]
 
 
