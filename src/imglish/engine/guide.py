@@ -31,7 +31,7 @@ class Guide(Protocol):
         """Tokens of which there is no choice, in order; may be empty. They are still to be accepted."""
 
     def closing(self, left: int) -> Tensor | None:
-        """As `mask`, only tokens after which the answer can end within `left` tokens, this and the end token counted."""
+        """As `mask`, only tokens after which the answer can end within `left`, this and the end token counted."""
 
     def fork(self) -> Guide:
         """A guide in the same state that advances on its own: for another sample, for a beam."""
