@@ -7,6 +7,7 @@ ImglishError
 │   └── SkillError      the model's family has no such skill, or not for so many images
 ├── CheckpointError     weights are missing, incomplete or not of this family
 │   └── DownloadError   the hub cannot be reached, or there is no room for what it has
+├── RemoteError         a server cannot be reached, refuses, or answers what cannot be read
 ├── MissingExtra        an optional package is not installed
 └── MemoryLimitError    the request would not fit in memory
 
@@ -63,6 +64,17 @@ class CheckpointError(ImglishError):
 
 class DownloadError(CheckpointError):
     """The hub cannot be reached, or there is no room for what it has. Trying again may help."""
+
+
+class RemoteError(ImglishError):
+    """A server of models cannot be reached, refuses, or answers what cannot be read.
+
+    `status` is that of its HTTP answer; None where there was none. What it says is quoted without keys and pictures.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", status: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class MissingExtra(ImglishError):

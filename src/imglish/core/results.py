@@ -44,7 +44,11 @@ class ImageReceipt:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a call really did. `prompted` says that a checkpoint without the skill was asked for it in words."""
+    """What a call really did. `prompted` says that a checkpoint without the skill was asked for it in words.
+
+    `remote` is the address of the server that answered, empty where the model ran in this process. A server does not
+    tell everything: `unknown` names the fields, here and in `images`, that hold no fact for that reason.
+    """
 
     family: str = ""
     checkpoint: str = ""
@@ -54,6 +58,8 @@ class Receipt:
     truncated: bool = False
     cache_hits: int = 0
     prompted: bool = False
+    remote: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -363,7 +369,7 @@ def _receipt(value: Mapping[str, Any]) -> Receipt:
     for image in value.get("images", ()):
         fields: dict[str, Any] = {name: tuple(item) if name in tuples else item for name, item in image.items()}
         images.append(ImageReceipt(**fields))
-    return Receipt(**{**value, "images": tuple(images)})
+    return Receipt(**{**value, "images": tuple(images), "unknown": tuple(value.get("unknown", ()))})
 
 
 def _instances(
