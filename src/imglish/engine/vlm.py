@@ -23,6 +23,7 @@ from imglish.core.types import (
     to_messages,
 )
 from imglish.engine import generate
+from imglish.engine._remote_address import is_address
 from imglish.engine.cache import FeatureCache
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
@@ -36,18 +37,40 @@ Pictures = Any  # one ImageSource or a sequence of them
 
 
 def load(
-    model: str | Path | None = None,
+    source: str | Path | None = None,
+    /,
     *,
+    model: str | Path | None = None,
     device: str = "auto",
     dtype: str = "auto",
     revision: str | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
+    family: str | None = None,
+    timeout: float | None = None,
+    retries: int | None = None,
 ) -> VLM:
     """A model with every skill: the shipped one, offline, or a checkpoint by its name on the hub or its folder.
 
-    `min_pixels`, `max_pixels`: bounds of what a family that resizes pictures looks at (Qwen-VL); fewer are quicker.
+    `source` may also be the address of a server that speaks the OpenAI protocol, and `model` is then the model's name
+    there; otherwise `model` is another way to write `source`. `min_pixels`, `max_pixels`: bounds of what a family that
+    resizes pictures looks at (Qwen-VL), or of what a server is sent; fewer are quicker. Of a server only: `family`,
+    where the model's name does not tell it, `timeout` in seconds, and `retries`.
     """
+    if is_address(source if source is not None else model):
+        return _connect(
+            source, model, {"device": (device, "auto"), "dtype": (dtype, "auto"), "revision": (revision, None)},
+            family=family, timeout=timeout, retries=retries, min_pixels=min_pixels, max_pixels=max_pixels,
+        )  # fmt: skip
+    if source is not None and model is not None:
+        raise InputError(
+            f"two models are named, {str(source)!r} and {str(model)!r}",
+            hint="model goes with the address of a server only, as in http://127.0.0.1:8000/v1",
+        )
+    for name, value in (("family", family), ("timeout", timeout), ("retries", retries)):
+        if value is not None:
+            raise InputError(f"{name} is for a model on a server", hint="leave it out")
+    model = source if source is not None else model
     loaded = load_checkpoint(model, device=device, dtype=dtype, revision=revision)
     if min_pixels is not None or max_pixels is not None:
         bound = getattr(loaded.family, "with_pixels", None)
@@ -58,6 +81,17 @@ def load(
             )
         loaded = bound(loaded, min_pixels=min_pixels, max_pixels=max_pixels)
     return VLM(loaded)
+
+
+def _connect(source: Any, model: Any, here: Mapping[str, tuple[Any, Any]], **given: Any) -> VLM:
+    """A model on a server; what only makes sense for one in this process must be as it is by default."""
+    from imglish.engine.remote import connect
+
+    for name, (value, usual) in here.items():
+        if value != usual:
+            raise InputError(f"{name} is {value!r}, and the model runs on a server", hint=f"leave {name} out")
+    address, name = (source, model) if source is not None else (model, None)
+    return connect(str(address), None if name is None else str(name), **given)
 
 
 class VLM:

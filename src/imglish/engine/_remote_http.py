@@ -1,0 +1,178 @@
+"""Requests to one server: bounded, with time limits, tried again where that helps. Nothing is ever redirected.
+
+The client is httpx2, which huggingface_hub brings along. Its log lines name addresses and statuses, never a header.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+import imglish
+from imglish.core.errors import InputError, RemoteError
+from imglish.engine import _remote_errors as errors
+from imglish.engine._remote_address import Address, Key
+from imglish.engine._remote_errors import Failure
+from imglish.engine._remote_events import DONE, Garbled, as_object, events
+
+MOST_SENT = 48 * 1024 * 1024  # bytes of one request; OpenAI takes 50 MB
+MOST_READ = 32 * 1024 * 1024  # bytes of one answer
+_CONNECT = 10.0  # seconds
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for, and how often it is asked again."""
+
+    timeout: float = 600.0
+    """Seconds of silence, and of a whole answer that is not streamed."""
+    retries: int = 4
+    first: float = 0.5
+    """Seconds before the second try; twice as long before each later one, and up to a quarter less, by chance."""
+    longest: float = 30.0
+    most_asked: float = 120.0
+    """A server that asks to wait longer than so many seconds is not waited for."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.retries, bool) or not isinstance(self.retries, int) or not 0 <= self.retries <= 100:
+            raise InputError(f"retries is {self.retries!r}; allowed are whole numbers from 0 to 100")
+        if not 0 < self.timeout <= 86400:
+            raise InputError(f"timeout is {self.timeout!r}; allowed are seconds above 0, up to 86400")
+
+
+class Server:
+    """A server that speaks the OpenAI protocol. May be used by several threads at once."""
+
+    def __init__(self, address: Address, key: Key, patience: Patience | None = None) -> None:
+        self.address, self.patience = address, patience or Patience()
+        self.sleep: Callable[[float], None] = time.sleep
+        self._key = key
+        self._chance = random.Random()
+        self._client = httpx2.Client(
+            headers={**key.headers(), "User-Agent": f"imglish/{imglish.__version__}"},
+            params=dict(address.query),
+            timeout=httpx2.Timeout(self.patience.timeout, connect=min(_CONNECT, self.patience.timeout), pool=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
+        )
+        self._end = weakref.finalize(self, self._client.close)
+
+    def __repr__(self) -> str:
+        return f"Server({self.address.base!r})"
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self._end()
+
+    def get(self, path: str) -> dict[str, Any]:
+        """What is at a path, as JSON. Raises RemoteError."""
+        tried = 0
+        while True:
+            try:
+                return self._whole("GET", path)
+            except Failure as failure:
+                tried = self.rest(failure, tried)
+
+    def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """One try: the answer to a request. Raises Failure."""
+        return self._whole("POST", path, body)
+
+    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        """One try: the events of an answer. Raises Failure, where they break off in a way that is seen, too."""
+        with self._opened("POST", path, body) as response:
+            kind = response.headers.get("content-type", "")
+            if "event-stream" not in kind:  # a server that does not stream gives the whole
+                yield self._read(response)
+                return
+            try:
+                for data in events(response.iter_bytes()):
+                    if data.strip() == DONE:
+                        yield {"done": True}
+                        return
+                    event = as_object(data)
+                    if event.get("error"):
+                        raise errors.told(self.address, self._key, event["error"])
+                    yield event
+            except Garbled as why:
+                raise errors.garbled(self.address, why) from None
+
+    def rest(self, failure: Failure, tried: int) -> int:
+        """Waits before another try, and counts it; raises the error where another is of no use."""
+        patience = self.patience
+        if not failure.again or tried >= patience.retries:
+            if tried:
+                failure.error.message += f" (tried {tried + 1} times)"
+            raise failure.error from None
+        if failure.wait is not None and failure.wait > patience.most_asked:
+            failure.error.hint = f"the server asks to wait {failure.wait:.0f} seconds; try again then"
+            raise failure.error from None
+        wait = min(patience.first * 2**tried, patience.longest) * self._chance.uniform(0.75, 1.0)
+        self.sleep(max(wait, failure.wait or 0.0))
+        return tried + 1
+
+    def _whole(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        with self._opened(method, path, body) as response:
+            return self._read(response)
+
+    def _read(self, response: httpx2.Response) -> dict[str, Any]:
+        try:
+            value = as_object(self._bytes(response))
+        except Garbled as why:
+            raise errors.garbled(self.address, why) from None
+        if value.get("error"):
+            raise errors.told(self.address, self._key, value["error"])
+        return value
+
+    def _bytes(self, response: httpx2.Response, most: int = MOST_READ) -> bytes:
+        """The body. The time that all of it takes is bounded, so that one letter a minute is no answer."""
+        begun, data = time.monotonic(), bytearray()
+        for chunk in response.iter_bytes():
+            data += chunk
+            if len(data) > most:
+                raise Garbled(f"it has more than {most} bytes")
+            if time.monotonic() - begun > self.patience.timeout:
+                raise errors.silent(self.address, self.patience.timeout)
+        return bytes(data)
+
+    @contextmanager
+    def _opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> Iterator[httpx2.Response]:
+        """A response with status 200. Every failure of the client inside becomes a Failure."""
+        content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
+        if content is not None and len(content) > MOST_SENT:
+            raise InputError(
+                f"the request has {len(content) / 2**20:.0f} MiB, and at most {MOST_SENT // 2**20} are sent",
+                hint="send fewer pictures, or smaller ones: max_pixels",
+            )
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        try:
+            with self._client.stream(method, self.address.base + path, content=content, headers=headers) as response:
+                if response.status_code != 200:
+                    raise self._refusal(response)
+                yield response
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
+            raise errors.broken(self.address, _named(error), reached=False) from None
+        except httpx2.TimeoutException:
+            raise errors.silent(self.address, self.patience.timeout) from None
+        except httpx2.TransportError as error:
+            raise errors.broken(self.address, _named(error), reached=True) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise Failure(RemoteError(f"{self.address.base} cannot be used ({_named(error)})")) from None
+
+    def _refusal(self, response: httpx2.Response) -> Failure:
+        try:
+            body = self._bytes(response, 64 * 1024)
+        except Garbled:
+            body = b""
+        return errors.refused(self.address, self._key, response.status_code, response.headers, body)
+
+
+def _named(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
