@@ -30,6 +30,18 @@ def pictures_and_text(
     return pictures, prompt
 
 
+def words(skill: str, given: Sequence[str] | None, *, prompt: str | None) -> dict[str, Any]:
+    """What `imglish map` is given after the folder: the labels of detect, the one text of any other skill."""
+    if skill == "detect":
+        if prompt is not None:
+            raise InputError("detect takes labels, and no prompt", hint="imglish map FOLDER car bus --skill detect ...")
+        return {"labels": tuple(given) if given else None, "text": None}
+    texts = [*(given or ()), *([] if prompt is None else [prompt])]
+    if len(texts) > 1:
+        raise InputError(f"{skill} takes one text, and {len(texts)} are given", hint='quote it: "How many cats?"')
+    return {"labels": None, "text": texts[0] if texts else None}
+
+
 def box(text: str) -> Box:
     """`10,20,110,220` as x1, y1, x2, y2."""
     try:

@@ -119,7 +119,10 @@ class Options:
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The same command, with the fields of Options as options of its own; it gets them as `options`."""
+    """The same command, with the fields of Options as options of its own; it gets them as `options`.
+
+    A field of which the command has a parameter itself is the command's.
+    """
     own = inspect.signature(command, eval_str=True).parameters.values()
     hints = get_type_hints(Options, include_extras=True)
     shared = [
@@ -127,6 +130,7 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
             field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
         )
         for field in dataclasses.fields(Options)
+        if field.name not in inspect.signature(command).parameters
     ]
     parameters = [*(parameter for parameter in own if parameter.name != "options"), *shared]
 

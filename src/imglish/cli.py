@@ -265,6 +265,48 @@ def chat(
     Conversation(options.load(), options, pictures=image or ()).run(reader())
 
 
+@app.command(name="map")
+@with_options
+def map_(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Pictures in it and below are asked about.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORDS", help="The question, the phrase, the thing, or labels.")
+    ] = None,
+    skill: Annotated[str, typer.Option(help="ask caption detect ground segment read identify count extract watch.")] = (
+        "caption"
+    ),
+    *,
+    out: Annotated[Path, typer.Option(help="The file of records, a line of JSON for each picture.")],
+    prompt: Annotated[str | None, typer.Option("--prompt", help="The question, instead of as an argument.")] = None,
+    box: Annotated[str | None, typer.Option(metavar="X1,Y1,X2,Y2", help="identify: the region.")] = None,
+    schema: Annotated[str | None, typer.Option(metavar="FIELDS", help="extract: as there.")] = None,
+    detail: Annotated[str | None, typer.Option(help="caption: brief, normal or full.")] = None,
+    tone: Annotated[str | None, typer.Option(help="caption: factual, positive or negative.")] = None,
+    language: Language = "en",
+    batch: Annotated[int, typer.Option(help="Pictures asked about together.", min=1)] = 8,
+    pattern: Annotated[str | None, typer.Option(help="Only names like this, say 'train/*.png'.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Ask those again that failed.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Ask all again: another question, another model.")] = False,
+    options: Options,
+) -> None:
+    """Ask one skill of every picture in a folder; start it again after a stop and it goes on where it was.
+
+    \b
+    imglish map photos --skill detect --out boxes.jsonl
+    imglish map photos car bicycle --skill detect --out cars.jsonl
+    imglish map scans --skill extract --schema name,total --out fields.jsonl
+    """
+    from imglish._cli_map import run
+
+    given_box = None if box is None else given.box(box)
+    given_schema = None if schema is None else given.schema(schema)
+    asking = {"skill": skill, "box": given_box, "schema": given_schema, "detail": detail, "tone": tone}
+    asking |= given.words(skill, words, prompt=prompt) | {"language": language}
+    how = {"batch": batch, "pattern": pattern, "limit": limit, "retry": retry, "redo": redo}
+    raise typer.Exit(run(folder, options, out=out, **asking, **how))
+
+
 @app.command()
 def world(
     kind: Annotated[str, typer.Argument(help="things text receipt card chart part pair clip probe.")],
