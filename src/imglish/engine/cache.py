@@ -1,28 +1,81 @@
-"""What was computed from pictures, kept by the content of their pixels and bounded in bytes."""
+"""What was computed from pictures, kept by the content of their pixels and bounded in bytes.
+
+A key names the pixels and, as its `Kind`, all else that features depend on: the weights, the adapter that is switched
+on, the precision, the preprocessing. A change of any of them finds nothing that was kept before.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, MutableMapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from imglish.families._base import Loaded
 
 MOST_BYTES = 256 * 1024 * 1024
 
 
-class FeatureCache(MutableMapping[Hashable, Any]):
-    """The features used last, up to `most_bytes` of tensors. What does not fit at all is not kept."""
+class Kind(NamedTuple):
+    """What computes: equal kinds compute equal features of equal pixels."""
 
-    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+    family: str
+    dtype: str
+    weights: int
+    adapter: str
+    preprocessing: str
+
+
+def kind_of(loaded: Loaded) -> Kind:
+    """The kind of a model as it is now; training it, or switching an adapter, changes the kind."""
+    model = loaded.model
+    weights = hash(tuple((one.data_ptr(), one._version) for one in model.parameters()))
+    pictures = getattr(loaded.processor, "image_processor", None)
+    preprocessing = repr(sorted((name, repr(value)) for name, value in getattr(pictures, "__dict__", {}).items()))
+    return Kind(loaded.family.name, str(model.dtype), weights, _adapter(model), preprocessing)
+
+
+def _adapter(model: Any) -> str:
+    """Which adapters are switched on, with their strengths; empty where there are none."""
+    names = ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling")
+    found = []
+    for name, module in model.named_modules():
+        if "_active_adapter" in module.__dict__:
+            found.append((name, *(repr(module.__dict__.get(one)) for one in names)))
+    return repr(found) if found else ""
+
+
+class FeatureCache(MutableMapping[Hashable, Any]):
+    """The features used last, up to `most_bytes` of tensors. What does not fit at all is not kept.
+
+    `folder`: what is put in is written there, too, and found again by another process (see `Shelf`).
+    """
+
+    def __init__(self, most_bytes: int = MOST_BYTES, *, shelf: Shelf | None = None) -> None:
         self.most_bytes = most_bytes
         self.bytes = 0
+        self.shelf = shelf
         self._kept: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __getitem__(self, key: Hashable) -> Any:
+        if key not in self._kept and self.shelf is not None:
+            found = self.shelf.find(key)
+            if found is not None:
+                self._keep(key, found)
+                return found
         value = self._kept[key]
         self._kept.move_to_end(key)
         return value
 
     def __setitem__(self, key: Hashable, value: Any) -> None:
+        self._keep(key, value)
+        if self.shelf is not None:
+            self.shelf.put(key, value)
+
+    def _keep(self, key: Hashable, value: Any) -> None:
         if key in self._kept:
             del self[key]
         if size(value) > self.most_bytes:
@@ -44,6 +97,76 @@ class FeatureCache(MutableMapping[Hashable, Any]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+class Shelf:
+    """Features on disk, as safetensors: a file each, named by a hash of its key, up to `most_bytes` in all.
+
+    Only tensors are shelved. In a key the weights stand by what they are, not by where they lie in memory: the digest
+    of all of them is computed once for each state of a model.
+    """
+
+    def __init__(self, folder: str | Path, loaded: Loaded, *, most_bytes: int = 16 * MOST_BYTES) -> None:
+        self.folder, self.most_bytes = Path(folder), most_bytes
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._loaded = loaded
+        self._digests: dict[int, str] = {}
+
+    def find(self, key: Hashable) -> tuple[Any, ...] | None:
+        """The tensors under a key; None where there are none, or what is there cannot be read."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self._path(key)
+        if path is None or not path.is_file():
+            return None
+        try:
+            found = load_file(path, device=str(self._loaded.model.device))
+        except (OSError, SafetensorError):
+            path.unlink(missing_ok=True)  # half written, or not ours: it is made again
+            return None
+        os.utime(path)
+        return tuple(found[str(n)] for n in range(len(found)))
+
+    def put(self, key: Hashable, value: Any) -> None:
+        """Writes tensors; anything else is not shelved."""
+        import torch
+        from safetensors.torch import save_file
+
+        path = self._path(key)
+        if path is None or not isinstance(value, tuple) or not all(isinstance(one, torch.Tensor) for one in value):
+            return
+        partial = path.with_suffix(f".{os.getpid()}.part")
+        save_file({str(n): one.contiguous().clone() for n, one in enumerate(value)}, partial)
+        partial.replace(path)
+        self._bound()
+
+    def _bound(self) -> None:
+        files = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
+        total = sum(path.stat().st_size for path in files)
+        for path in files:
+            if total <= self.most_bytes:
+                return
+            total -= path.stat().st_size
+            path.unlink(missing_ok=True)
+
+    def _path(self, key: Hashable) -> Path | None:
+        kind = key[0] if isinstance(key, tuple) and key else None
+        if not isinstance(kind, Kind):
+            return None
+        told = (kind._replace(weights=0), self._digest(kind.weights), *key[1:])  # type: ignore[index]
+        return self.folder / f"{hashlib.blake2b(repr(told).encode(), digest_size=20).hexdigest()}.safetensors"
+
+    def _digest(self, state: int) -> str:
+        if state not in self._digests:
+            import torch
+
+            digest = hashlib.blake2b(digest_size=16)
+            for name, weight in sorted(self._loaded.model.state_dict().items()):
+                digest.update(name.encode())
+                digest.update(weight.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+            self._digests[state] = digest.hexdigest()
+        return self._digests[state]
 
 
 def size(value: Any) -> int:

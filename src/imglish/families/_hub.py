@@ -6,8 +6,9 @@ that its ids equal those of the reference's processor; then each image id become
 
 from __future__ import annotations
 
+import dataclasses
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -37,6 +38,24 @@ class View:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     tiles: int = 1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tensors and ids."""
+        return 8 * len(self.ids) + sum(tensor.nbytes for tensor in self.tensors.values())
+
+
+@dataclass(frozen=True)
+class Row:
+    """One request: its token ids, the views in the order they stand there, and the hash of each one's picture."""
+
+    ids: list[int]
+    views: list[View]
+    receipt: Receipt
+    digests: list[str]
+    order: list[int]
+    pictures: list[Image.Image]
+    frames: list[bool]
+
 
 class HubFamily(Family):
     """A family of checkpoints that somebody else trained."""
@@ -48,6 +67,7 @@ class HubFamily(Family):
     image_processor_class: ClassVar[str]
     special_frame: ClassVar[bool] = True  # whether the tokenizer puts its own <s> and </s> around a prompt
     apart: ClassVar[bool] = False  # whether the text between images is encoded chunk by chunk, as the reference does
+    two_way: ClassVar[bool] = False  # whether a prompt sees itself in both directions: no part of it stands for itself
     generation: ClassVar[Mapping[str, Any]] = {}  # where the checkpoint says nothing else
     lora_targets: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "o_proj")
     checkpoints: ClassVar[tuple[Card, ...]] = ()
@@ -75,6 +95,66 @@ class HubFamily(Family):
     def complete(self, loaded: Loaded, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """What else the model's forward needs, made of the batch's own tensors."""
         return tensors
+
+    def row(self, loaded: Loaded, request: Request, *, kept: MutableMapping[Any, Any] | None = None) -> Row:
+        """One request as token ids and views. Views that are `kept` by the content of their pictures are not made again.
+
+        What is kept has no pixels: it says how long a picture is and where its pixels went.
+        """
+        pictures, frames = request_images(request)
+        digests = [content_hash(picture) for picture in pictures]
+        key = ("views", tuple(digests), tuple(frames))
+        views = kept.get(key) if kept is not None and not any(frames) else None
+        if views is None:
+            views = self.views(loaded, pictures, frames)
+            if kept is not None and not any(frames):
+                kept[key] = tuple(_light(view) for view in views)
+        views = list(views)
+        ids, order = self.encode(loaded, self.prompt(request, [picture.size for picture in pictures]), views)
+        seen = tuple(
+            _receipt(picture, view, frame, digest)
+            for picture, view, frame, digest in zip(pictures, views, _numbered(frames), digests, strict=True)
+        )
+        receipt = Receipt(
+            self.name, loaded.checkpoint, seen, prompt_tokens=len(ids), prompted=request.skill in self.prompted
+        )
+        return Row(ids, [views[i] for i in order], receipt, [digests[i] for i in order], order, pictures, frames)
+
+    def items(self, views: Sequence[View]) -> list[list[View]]:
+        """Views that are encoded together: a picture each, or all frames of a film."""
+        return [[view] for view in views]
+
+    def places(self, loaded: Loaded, ids: torch.Tensor) -> torch.Tensor:
+        """Of a prompt's `ids` (length,), which are not words but features of images: (length,) bool."""
+        return ids == loaded.tokenizer.convert_tokens_to_ids(self.image_token)
+
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        """What the encoder makes of one item: (places, hidden), and for some what is added in later layers."""
+        import torch
+
+        tensors = self.join(loaded, views)
+        look = getattr(loaded.model, "get_image_features", None) or loaded.model.model.get_image_features
+        found = look(**self.on_device(loaded, tensors), return_dict=True).pooler_output
+        rows = list(found) if isinstance(found, (list, tuple)) else [found]
+        return [torch.cat([row.reshape(-1, row.shape[-1]) for row in rows])]
+
+    def positions(self, loaded: Loaded, ids: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
+        """Positions of a prompt's tokens: (length,), or (3, length) for M-RoPE."""
+        import torch
+
+        return torch.arange(len(ids), device=ids.device)
+
+    def regime(self, loaded: Loaded, length: int) -> int:
+        """Texts of different regimes share no keys: some decoders turn them otherwise where the text is long."""
+        return 0
+
+    def on_device(self, loaded: Loaded, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The tensors where the model is, and in its precision."""
+        kind = loaded.model.dtype
+        return {
+            name: tensor.to(loaded.model.device, kind if tensor.is_floating_point() else None)
+            for name, tensor in tensors.items()
+        }
 
     def config(self, raw: Mapping[str, Any]) -> PretrainedConfig:
         """The configuration of a config.json, older layouts included. Code that it names is never run."""
@@ -156,18 +236,10 @@ class HubFamily(Family):
         shown: list[View] = []
         receipts: list[Receipt] = []
         for request in requests:
-            pictures, frames = request_images(request)
-            views = self.views(loaded, pictures, frames)
-            pieces = self.prompt(request, [picture.size for picture in pictures])
-            ids, order = self.encode(loaded, pieces, views)
-            rows.append(ids)
-            shown += [views[index] for index in order]
-            seen = tuple(_receipt(p, view, f) for p, view, f in zip(pictures, views, _numbered(frames), strict=True))
-            receipts.append(
-                Receipt(
-                    self.name, loaded.checkpoint, seen, prompt_tokens=len(ids), prompted=request.skill in self.prompted
-                )
-            )
+            row = self.row(loaded, request)
+            rows.append(row.ids)
+            shown += row.views
+            receipts.append(row.receipt)
         return rows, shown, receipts
 
     def _tensors(self, loaded: Loaded, rows: Sequence[Sequence[int]], views: Sequence[View]) -> dict[str, Any]:
@@ -179,11 +251,7 @@ class HubFamily(Family):
         ids = torch.tensor([[pad] * (longest - len(row)) + list(row) for row in rows])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
         tensors = self.complete(loaded, {"input_ids": ids, "attention_mask": mask, **self.join(loaded, views)})
-        kind = loaded.model.dtype
-        return {
-            name: tensor.to(loaded.model.device, kind if tensor.is_floating_point() else None)
-            for name, tensor in tensors.items()
-        }
+        return self.on_device(loaded, tensors)
 
     def encode(self, loaded: Loaded, pieces: Sequence[Piece], views: Sequence[View]) -> tuple[list[int], list[int]]:
         """(token ids of a prompt with its images, indices of the images in the order they stand there)."""
@@ -268,9 +336,15 @@ def _numbered(frames: Sequence[bool]) -> list[int | None]:
     return [next(numbers) if frame else None for frame in frames]
 
 
-def _receipt(picture: Image.Image, view: View, frame: int | None) -> ImageReceipt:
+def _light(view: View) -> View:
+    """The view without its pixels."""
+    small = {name: tensor for name, tensor in view.tensors.items() if not name.startswith("pixel")}
+    return dataclasses.replace(view, tensors={n: t for n, t in small.items() if not n.endswith("pixel_values")})
+
+
+def _receipt(picture: Image.Image, view: View, frame: int | None, digest: str) -> ImageReceipt:
     fitted = view.fitted
     return ImageReceipt(
         original_size=picture.size, model_size=fitted.size, scale=fitted.scale, pad=fitted.pad, tiles=view.tiles,
-        image_tokens=len(view.ids), content_hash=content_hash(picture), frame=frame,
+        image_tokens=len(view.ids), content_hash=digest, frame=frame,
     )  # fmt: skip

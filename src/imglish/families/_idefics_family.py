@@ -110,6 +110,14 @@ class IdeficsFamily(ChatFamily):
         names = views[0].tensors if views else {}
         return {name: torch.cat([view.tensors[name] for view in views]) for name in names}
 
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        """Tiles of one picture."""
+        import torch
+
+        tensors = self.on_device(loaded, self.join(loaded, views))
+        seen = loaded.model.get_image_features(**{name: one[None] for name, one in tensors.items()}, return_dict=True)
+        return [torch.cat(list(seen.pooler_output))]
+
     def complete(self, loaded: Loaded, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Tiles in one row per prompt, as the reference has them: beams repeat rows, and take their tiles along."""
         import torch

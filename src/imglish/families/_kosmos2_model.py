@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from transformers import Kosmos2ForConditionalGeneration
+from transformers.models.kosmos2.modeling_kosmos2 import Kosmos2TextTransformer
 
 
 class Kosmos2(Kosmos2ForConditionalGeneration):
@@ -18,6 +19,7 @@ class Kosmos2(Kosmos2ForConditionalGeneration):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self.text_model.register_forward_pre_hook(_positions, with_kwargs=True)
+        self.text_model.model.__class__ = _Decoder
 
     def forward(
         self,
@@ -29,6 +31,15 @@ class Kosmos2(Kosmos2ForConditionalGeneration):
         if pixel_values is None and image_embeds is None:
             return self.text_model(input_ids=input_ids, **kwargs)
         return super().forward(pixel_values=pixel_values, input_ids=input_ids, image_embeds=image_embeds, **kwargs)
+
+
+class _Decoder(Kosmos2TextTransformer):
+    """Takes a mask that is ready made, too: (rows, 1, new, all), added to the scores."""
+
+    def _prepare_decoder_attention_mask(self, attention_mask: Any, *shapes: Any) -> Any:
+        if attention_mask is not None and attention_mask.dim() == 4:
+            return attention_mask
+        return super()._prepare_decoder_attention_mask(attention_mask, *shapes)
 
 
 def _positions(text_model: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

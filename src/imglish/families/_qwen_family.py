@@ -161,6 +161,36 @@ class QwenFamily(ChatFamily):
         picture, film = loaded.tokenizer.convert_tokens_to_ids([self.image_token, _qwen_film.TOKEN])
         return {**tensors, "mm_token_type_ids": (ids == picture).int() + 2 * (ids == film).int()}
 
+    def items(self, views: Sequence[View]) -> list[list[View]]:
+        """Frames belong to the film whose size stands at its first frame."""
+        found: list[list[View]] = []
+        for view in views:
+            if "image_grid_thw" in view.tensors or "video_grid_thw" in view.tensors or not found:
+                found.append([])
+            found[-1].append(view)
+        return found
+
+    def places(self, loaded: Loaded, ids: torch.Tensor) -> torch.Tensor:
+        picture, film = loaded.tokenizer.convert_tokens_to_ids([self.image_token, _qwen_film.TOKEN])
+        return (ids == picture) | (ids == film)
+
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        import torch
+
+        tensors = self.on_device(loaded, self.join(loaded, views))
+        tensors.pop("second_per_grid_ts", None)
+        is_film = "video_grid_thw" in tensors
+        look = loaded.model.model.get_video_features if is_film else loaded.model.model.get_image_features
+        seen = look(**tensors, return_dict=True)
+        return [torch.cat(list(one)) for one in (seen.pooler_output, *(getattr(seen, "deepstack_features", None) or ()))]
+
+    def positions(self, loaded: Loaded, ids: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
+        """(3, length): time, row and column of what is seen; the three are one for text."""
+        tensors = self.complete(loaded, {"input_ids": ids[None]})
+        grids = self.on_device(loaded, {n: t for n, t in self.join(loaded, views).items() if not n.startswith("pixel")})
+        found: torch.Tensor = loaded.model.model.get_rope_index(**tensors, **grids)[0][:, 0]
+        return found.to(ids.device)
+
     def parse(
         self,
         request: Request,

@@ -20,6 +20,7 @@ from imglish.families._region_answers import sizes_of
 from imglish.families._tiny import HubProcessor, seeded
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
 
@@ -104,6 +105,10 @@ class Family(HubFamily):
             ids.append(loaded.tokenizer.convert_tokens_to_ids("<s>"))
             words = words[1:]
         return ids + self._written(loaded.tokenizer, words), order
+
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        patches = self.on_device(loaded, self.join(loaded, views))["pixel_values"]
+        return [loaded.model.model.vision_embed_tokens(patches).flatten(0, -2)]
 
     def answer_ids(self, loaded: Loaded, sample: Sample) -> list[int]:
         ids = self._written(loaded.tokenizer, self.answer(sample))

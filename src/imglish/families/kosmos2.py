@@ -105,6 +105,23 @@ class Family(HubFamily):
         ids = (begin, *range(first, first + loaded.model.config.latent_query_num), end)
         return View(fitted, ids, {"pixel_values": pixels})
 
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        from torch.nn.functional import normalize
+
+        pixels = self.on_device(loaded, self.join(loaded, views))["pixel_values"]
+        vision = loaded.model.vision_model
+        seen = vision.model.post_layernorm(vision(pixel_values=pixels, return_dict=True).last_hidden_state)
+        latents, _ = loaded.model.image_to_text_projection(normalize(seen, dim=-1))
+        return [latents.flatten(0, 1)]
+
+    def places(self, loaded: Loaded, ids: torch.Tensor) -> torch.Tensor:
+        mask: torch.Tensor = self.complete(loaded, {"input_ids": ids[None]})["image_embeds_position_mask"][0]
+        return mask.bool()
+
+    def positions(self, loaded: Loaded, ids: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
+        """Counted from the one after the padding token's, as fairseq does."""
+        return super().positions(loaded, ids, views) + 1 + int(loaded.model.config.text_config.pad_token_id)
+
     def complete(self, loaded: Loaded, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         import torch
 

@@ -82,6 +82,10 @@ class Family(HubFamily):
         image = loaded.tokenizer.convert_tokens_to_ids(self.image_token)
         return View(fitted, (image,) * self.image_tokens(loaded, picture.size), {"pixel_values": pixels})
 
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        pixels = self.on_device(loaded, self.join(loaded, views))["pixel_values"]
+        return [one.flatten(0, -2) for one in loaded.model.encode_images(pixels)]
+
     def answer(self, sample: Sample) -> list[Piece]:
         return [Plain(_minigpt_text.answer_text(sample, (*sizes_of(sample), (1, 1))[0]))]
 

@@ -66,6 +66,7 @@ class Family(HubFamily):
         "The mix checkpoints were trained on one image; several make sense after fine-tuning.",
         "The prompt sees itself in both directions (token_type_ids 0), the answer only what is before it (1).",
     )
+    two_way = True
     mask_codec: MaskCodec | None = None
 
     def check(self, request: Request) -> None:
@@ -129,6 +130,10 @@ class Family(HubFamily):
         """256, 1024 or 4096, by the checkpoint's resolution, whatever the picture's size."""
         vision = loaded.model.config.vision_config
         return int(vision.image_size // vision.patch_size) ** 2
+
+    def positions(self, loaded: Loaded, ids: Tensor, views: Sequence[View]) -> Tensor:
+        """Counted from one."""
+        return super().positions(loaded, ids, views) + 1
 
     def complete(self, loaded: Loaded, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """`token_type_ids` 0: all of the prompt sees all of it."""

@@ -22,6 +22,7 @@ from imglish.families._phi3_v_view import ImageProcessor
 from imglish.families._tiny import HubProcessor, seeded, tiny_tokenizer
 
 if TYPE_CHECKING:
+    import torch
     from PIL import Image
 
 __all__ = ["Family", "numbered"]
@@ -76,6 +77,16 @@ class Family(ChatFamily):
             ids = (image,) * frame.tokens(picture.size)
             views.append(View(fitted, ids, pixels.tensors(picture, fitted, frame), tiles=fitted.tiles))
         return views
+
+    def features(self, loaded: Loaded, views: Sequence[View]) -> list[torch.Tensor]:
+        import torch
+
+        return [torch.cat(loaded.model.model.vision_embed_tokens(**self.on_device(loaded, self.join(loaded, views))))]
+
+    def regime(self, loaded: Loaded, length: int) -> int:
+        """Longer than it was first trained on, other frequencies hold: every key is turned otherwise."""
+        bound = loaded.model.config.rope_parameters.get("original_max_position_embeddings")
+        return int(bound is not None and length > bound)
 
     def read_tokenizer(self, folder: Path) -> Any:
         """The tokenizer.json as it stands: transformers' LlamaTokenizer builds another, with other ids."""
