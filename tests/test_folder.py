@@ -20,7 +20,7 @@ from PIL import Image
 import imglish
 from imglish import cli
 from imglish._cli_map import described
-from imglish.core.errors import CheckpointError, ImglishError, InputError, SkillError, UnknownName
+from imglish.core.errors import CheckpointError, ImglishError, InputError, RemoteError, SkillError, UnknownName
 from imglish.core.results import PARSE, Problem, Text
 from imglish.core.types import SKILLS, Request
 from imglish.engine import _folder_file, folder
@@ -37,7 +37,9 @@ class Fake:
 
     def __init__(self, checkpoint: str = "fake") -> None:
         self.options = Options()
-        self.loaded = SimpleNamespace(family=SimpleNamespace(max_frames=3), model=None, checkpoint=checkpoint)
+        self.loaded = SimpleNamespace(
+            family=SimpleNamespace(max_frames=3), model=SimpleNamespace(), checkpoint=checkpoint
+        )
         self.seen: list[int] = []
         self.batches: list[int] = []
         self.fails: dict[int, Exception] = {}
@@ -232,6 +234,19 @@ def test_what_is_no_pictures_fault_ends_the_run_and_loses_nothing(photos: Path) 
         go(vlm, photos)
     assert len(lines(photos.parent / "out.jsonl")) == 4
     assert go(Fake(), photos).answered == 2
+
+
+def test_on_a_server_one_refusal_costs_no_other_request(photos: Path) -> None:
+    vlm = Fake()
+    vlm.loaded.model = None
+    vlm.fails = {1: RemoteError("it is too large", status=413)}
+    assert go(vlm, photos, batch=6).failed == {"RemoteError": 1}
+    assert sorted(vlm.seen) == [0, 2, 3, 4, 5]
+    assert vlm.batches == [1] * 6
+    vlm.fails = {1: RemoteError("nobody answers")}
+    with pytest.raises(RemoteError, match="nobody"):
+        go(vlm, photos, retry=True)
+    assert len(lines(photos.parent / "out.jsonl")) == 5
 
 
 def test_many_strange_failures_in_a_row_end_the_run(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
-from imglish.core.errors import CheckpointError, ImglishError, InputError, MissingExtra
+from imglish.core.errors import CheckpointError, ImglishError, InputError, MissingExtra, RemoteError
 from imglish.core.images import MAX_PIXELS
 from imglish.core.results import PARSE, Result
 from imglish.core.types import Request
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 BATCH = 8  # pictures asked about together; as many are lost, and asked again, when the process is killed
 MOST_IN_A_ROW = 16  # failures that are nobody's picture's fault before the run is given up
+REFUSALS = (400, 413, 415, 422)  # what a server says of one picture: others may be answered
 
 
 @dataclass(frozen=True)
@@ -202,15 +204,23 @@ def _answers(vlm: VLM, asking: Asking, opened: Sequence[Opened], options: Mappin
 
 
 def _run(vlm: VLM, requests: Sequence[Request], options: Mapping[str, Any]) -> list[Result | Failure]:
-    """Runs requests together; where that fails, in halves, until what fails is one request."""
+    """Runs requests together; where that fails, in halves, until what fails is one request.
+
+    On a server every request stands for itself, and none is sent twice because another failed.
+    """
     if not requests:
         return []
+    if len(requests) > 1 and vlm.loaded.model is None:
+        with ThreadPoolExecutor(len(requests)) as pool:
+            return [answer for (answer,) in pool.map(lambda request: _run(vlm, [request], options), requests)]
     try:
         return list(vlm.run(requests, **{"batch": len(requests), **options}))
     except (CheckpointError, MissingExtra):
         raise  # no picture's fault: the next would fail as well
-    except Exception as error:  # noqa: BLE001 (it stands in the record, and many in a row end the run)
-        failure = _failure(error)
+    except Exception as error:
+        if isinstance(error, RemoteError) and error.status not in REFUSALS:
+            raise
+        failure = _failure(error)  # it stands in the record, and many strange ones in a row end the run
     if len(requests) == 1:
         return [failure]
     half = len(requests) // 2
