@@ -29,10 +29,18 @@ class Options:
     model: Annotated[
         str | None,
         typer.Option(
-            help="Name of a checkpoint on the hub (owner/name), or its folder; the shipped one if not given.",
+            help="Name of a checkpoint on the hub (owner/name), its folder, or the address of a server; "
+            "the shipped one if not given.",
             rich_help_panel=MODEL,
             show_default=False,
         ),
+    ] = None
+    model_name: Annotated[
+        str | None,
+        typer.Option(help="Which model of the server, where --model is an address.", rich_help_panel=MODEL),
+    ] = None
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that a server is waited for (600).", rich_help_panel=MODEL)
     ] = None
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.", rich_help_panel=MODEL)] = (
         None
@@ -45,7 +53,9 @@ class Options:
     ] = None
     max_pixels: Annotated[
         int | None,
-        typer.Option(help="Look at pictures of at most so many pixels (Qwen-VL).", min=1, rich_help_panel=MODEL),
+        typer.Option(
+            help="Look at pictures of at most so many pixels (Qwen-VL, server).", min=1, rich_help_panel=MODEL
+        ),
     ] = None
     max_image_pixels: Annotated[
         int | None, typer.Option(help="Refuse pictures with more pixels (89 million).", min=1, rich_help_panel=MODEL)
@@ -101,10 +111,16 @@ class Options:
     def load(self) -> VLM:
         """The model that was asked for."""
         import imglish
+        from imglish.engine._remote_address import is_address
 
         listen()
-        names = ("revision", "device", "dtype", "min_pixels", "max_pixels")
-        given = {name: getattr(self, name) for name in names}
+        names = ("revision", "device", "dtype", "min_pixels", "max_pixels", "timeout")
+        given = {name: getattr(self, name) for name in names} | {"model": self.model_name}
+        if self.model_name is not None and not is_address(self.model):
+            raise InputError(
+                f"--model-name is {self.model_name!r}, and --model is not the address of a server",
+                hint="for example --model http://127.0.0.1:8000/v1 --model-name NAME",
+            )
         try:
             return imglish.load(self.model, **{name: value for name, value in given.items() if value is not None})
         except CheckpointError as error:

@@ -126,4 +126,5 @@ def _receipt(receipt: Any) -> None:
         f"{image.original_size[0]}x{image.original_size[1]} as {image.model_size[0]}x{image.model_size[1]}"
         for image in receipt.images
     )
-    note(f"{receipt.family} saw {seen or 'no picture'}; wrote {receipt.generated_tokens} tokens")
+    who = f"{receipt.checkpoint} at {receipt.remote}" if receipt.remote else receipt.family
+    note(f"{who} saw {seen or 'no picture'}; wrote {receipt.generated_tokens} tokens")

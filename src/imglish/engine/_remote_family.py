@@ -47,6 +47,8 @@ class RemoteFamily(Family):
         return needs_special(self.known)
 
     def check(self, request: Request) -> None:
+        if request.skill == "chat" and not sum(count_images(request)):
+            return  # a server's model may well talk about nothing to be seen
         super().check(request)
         if self.known is not None and request.skill in self.known.skills:
             self.known.check(request)
