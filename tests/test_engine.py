@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,14 @@ from imglish.core.errors import CheckpointError, ImageError, InputError, SkillEr
 from imglish.core.results import Boxes, Masks, Record, Result, Text, TextRegions
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
 from imglish.engine import generate
+from imglish.engine._sampling import Rules
+from imglish.engine.batch import Budget
 from imglish.engine.cache import FeatureCache
-from imglish.engine.generate import Decoded, Options
+from imglish.engine.generate import Options
 from imglish.engine.load import load_checkpoint
+from imglish.engine.loop import Job, Loop
+from imglish.engine.prompt import prompts
+from imglish.engine.step import Slot
 from imglish.engine.vlm import VLM, load, open_request
 from imglish.families._base import Loaded
 from imglish.families._familiar import Familiarity, traits
@@ -138,7 +142,8 @@ def test_results_come_in_the_order_of_their_requests(vlm: VLM) -> None:
         alone = vlm.run([one])[0]
         assert alone.raw == result.raw
         assert alone.receipt is not None
-        assert dataclasses.replace(alone.receipt, cache_hits=0) == dataclasses.replace(result.receipt, cache_hits=0)
+        known = {"cache_hits": 0, "prefix_tokens": 0}
+        assert dataclasses.replace(alone.receipt, **known) == dataclasses.replace(result.receipt, **known)
         assert type(alone) is type(result)
 
 
@@ -195,37 +200,45 @@ def test_a_stream_is_the_same_answer_in_pieces(vlm: VLM) -> None:
 
 
 class Scripted:
-    """A model that writes given ids, one per call, whatever it is shown."""
+    """A stepper that writes given ids, one per step, whatever it is shown."""
 
     def __init__(self, rows: list[list[int]], vocabulary: int) -> None:
-        self.rows, self.step, self.vocabulary = rows, 0, vocabulary
-        self.device, self.generation_config = torch.device("cpu"), SimpleNamespace(suppress_tokens=None)
-        self.alive = list(range(len(rows)))
+        self.rows, self.vocabulary, self.begun = rows, vocabulary, 0
 
-    def batch_select_indices(self, kept: torch.Tensor) -> None:
-        self.alive = [self.alive[place] for place in kept.tolist()]
+    def prefill(self, tokens: torch.Tensor, **_: Any) -> Any:
+        slots = [Slot(0, 0) for _ in range(len(tokens))]
+        for slot in slots:
+            slot.row = self.begun  # type: ignore[attr-defined]
+            self.begun += 1
+        return self.step(torch.zeros(len(slots)), slots), slots
 
-    def __call__(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> Any:
-        assert len(input_ids) == len(attention_mask) == len(self.alive)
-        logits = torch.full((len(self.alive), 1, self.vocabulary), -20.0)
-        for place, row in enumerate(self.alive):
-            logits[place, 0, self.rows[row][self.step]] = 20.0
-        self.step += 1
-        return SimpleNamespace(logits=logits, past_key_values=self)
+    def step(self, tokens: torch.Tensor, slots: list[Any]) -> torch.Tensor:
+        assert len(tokens) == len(slots)
+        logits = torch.full((len(slots), self.vocabulary), -20.0)
+        for place, slot in enumerate(slots):
+            logits[place, self.rows[slot.row][slot.length]] = 20.0
+            slot.length += 1
+        return logits
+
+    def drop(self, slots: list[Any]) -> None:
+        pass
 
 
-def script(loaded: Loaded, *texts: str) -> tuple[Loaded, dict[str, torch.Tensor]]:
+def script(loaded: Loaded, *texts: str, stop: tuple[str, ...] = ()) -> tuple[Loop, list[Job]]:
     rows = [[*loaded.tokenizer.encode(text), loaded.tokenizer.eos_token_id] for text in texts]
-    longest = max(map(len, rows))
-    model = Scripted([row + [0] * (longest - len(row)) for row in rows], len(loaded.tokenizer))
-    ones = torch.ones(len(rows), 3, dtype=torch.long)
-    return dataclasses.replace(loaded, model=model), {"input_ids": ones, "attention_mask": ones}
+    stepper: Any = Scripted(rows, len(loaded.tokenizer))
+    requests = [open_request(request("ask", f"{number}?")) for number in range(len(texts))]
+    made = prompts(loaded, requests, {})
+    jobs = [Job(number, prompt, Options(stop=stop), Rules()) for number, prompt in enumerate(made)]
+    return Loop(loaded, kept={}, prefixes=None, stepper=stepper), jobs
 
 
 def test_decoding_ends_each_row_at_its_end_token(loaded: Loaded) -> None:
     texts = ("red", "a żółta łódź 🐈", "", "dog and dog")
-    scripted, tensors = script(loaded, *texts)
-    rows = generate.decode(scripted, tensors, Options())
+    loop, jobs = script(loaded, *texts)
+    for _ in loop.run(jobs, Budget(32, 1 << 20)):
+        pass
+    rows = [job.row for job in jobs]
     assert [row.text for row in rows] == list(texts)
     assert all(row.ended and len(row.ids) == len(row.logprobs) for row in rows)
     assert all(value == pytest.approx(0, abs=1e-4) for row in rows for value in row.logprobs)
@@ -234,17 +247,18 @@ def test_decoding_ends_each_row_at_its_end_token(loaded: Loaded) -> None:
 @pytest.mark.parametrize("stop", [(), ("ź x",), ("zzz", "never")])
 def test_pieces_of_a_stream_never_break_a_letter(loaded: Loaded, stop: tuple[str, ...]) -> None:
     text = "żółta łódź 🐈 đèn"
-    scripted, tensors = script(loaded, text)
-    pieces = list(generate.pieces(scripted, tensors, Options(stop=stop), Decoded()))
+    loop, (job,) = script(loaded, text, stop=stop)
+    steps = loop.run([job], Budget(1, 1 << 20))
+    pieces = list(generate.pieces(loaded.tokenizer, steps, job.row, stop))
     assert "".join(pieces) == text
     assert all("\ufffd" not in piece for piece in pieces)
 
 
 def test_stop_strings_across_tokens_never_reach_the_stream(loaded: Loaded) -> None:
-    scripted, tensors = script(loaded, "one END two")
-    row = Decoded()
-    assert "".join(generate.pieces(scripted, tensors, Options(stop=("END",)), row)) == "one "
-    assert row.text == "one "
+    loop, (job,) = script(loaded, "one END two", stop=("END",))
+    steps = loop.run([job], Budget(1, 1 << 20))
+    assert "".join(generate.pieces(loaded.tokenizer, steps, job.row, ("END",))) == "one "
+    assert job.row.text == "one "
 
 
 def test_a_chat_remembers_its_turns_and_images(vlm: VLM) -> None:

@@ -18,9 +18,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pro
 
 from imglish.core.errors import CheckpointError, InputError, SkillError
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart, to_messages
-from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
-from imglish.engine.native import decode
 from imglish.engine.vlm import VLM, chat_request
 from imglish.families._base import Loaded
 from imglish.families._phi3_v_view import HD, ImageProcessor
@@ -372,16 +370,16 @@ def test_a_checkpoint_saved_here_loads_again(loaded: Loaded, tmp_path: Path) -> 
 
 
 def test_an_answer_ends_at_each_of_its_end_tokens(tiny: Loaded) -> None:
-    tensors, _ = tiny.family.inputs(tiny, [ask("?", picture(0, (50, 50)))])
     for end in ("<|end|>", "<|endoftext|>", "<|assistant|>"):
         token = tiny.tokenizer.convert_tokens_to_ids(end)
         bias = torch.zeros(tiny.model.config.vocab_size)
         bias[token] = 1e4
         hook = tiny.model.lm_head.register_forward_hook(lambda module, given, out, bias=bias: out + bias)
-        row = decode(tiny, tensors, Options(max_tokens=5))[0]
+        receipt = VLM(tiny, max_tokens=5).run([ask("?", picture(0, (50, 50)))])[0].receipt
         hook.remove()
-        assert row.ended
-        assert row.ids == []
+        assert receipt is not None
+        assert not receipt.truncated
+        assert receipt.generated_tokens == 0
 
 
 def test_placeholders_become_the_pictures_in_their_places() -> None:

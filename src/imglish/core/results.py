@@ -46,6 +46,9 @@ class ImageReceipt:
 class Receipt:
     """What a call really did. `prompted` says that a checkpoint without the skill was asked for it in words.
 
+    `cache_hits` are the images that were not encoded again, `prefix_tokens` the tokens of the prompt that were not read
+    again: their keys and values were known.
+
     `remote` is the address of the server that answered, empty where the model ran in this process. A server does not
     tell everything: `unknown` names the fields, here and in `images`, that hold no fact for that reason.
     """
@@ -60,6 +63,7 @@ class Receipt:
     prompted: bool = False
     remote: str = ""
     unknown: tuple[str, ...] = ()
+    prefix_tokens: int = 0
 
 
 @dataclass(frozen=True)

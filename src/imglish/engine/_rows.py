@@ -33,7 +33,9 @@ class Kept:
     def nbytes(self) -> int:
         """Bytes of the memory that stays while this does."""
         tensors = [*self.keys, *self.values]
-        return sum(size for size in {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+        return sum(
+            size for size in {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values()
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +157,9 @@ class Ledger(Cache):
         super().__init__(layers=[])
         self.rows, self.columns = rows, columns
 
-    def update(self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+    def update(
+        self, key_states: Tensor, value_states: Tensor, layer_idx: int, *_: object, **__: object
+    ) -> tuple[Tensor, Tensor]:
         return self.rows.put(layer_idx, key_states, value_states, self.columns)
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
@@ -168,7 +172,9 @@ class Ledger(Cache):
 def gathered(places: Sequence[Place], device: torch.device) -> Rows:
     """A new buffer with what these places have; those with one root share a row."""
     row_of, roots = _rows_of(places)
-    used = [max((p.shared for p, r in zip(places, row_of, strict=True) if r == row), default=0) for row in range(len(roots))]
+    used = [
+        max((p.shared for p, r in zip(places, row_of, strict=True) if r == row), default=0) for row in range(len(roots))
+    ]
     tails: list[Tensor | None] = []
     starts: list[int] = []
     for place, row in zip(places, row_of, strict=True):
@@ -181,9 +187,13 @@ def gathered(places: Sequence[Place], device: torch.device) -> Rows:
     for number, (place, tail, start) in enumerate(zip(places, tails, starts, strict=True)):
         index[number, : place.shared] = torch.arange(place.shared, device=device)
         if tail is not None:
-            index[number, start : start + len(tail)] = torch.arange(place.shared, place.shared + len(tail), device=device)
+            index[number, start : start + len(tail)] = torch.arange(
+                place.shared, place.shared + len(tail), device=device
+            )
     rows = Rows([], row_of, used, width, index)
-    layers = next((len(p.rows.keys) for p in places if p.rows is not None), 0) or max((len(r.keys) for r in roots if r), default=0)
+    layers = next((len(p.rows.keys) for p in places if p.rows is not None), 0) or max(
+        (len(r.keys) for r in roots if r), default=0
+    )
     for layer in range(layers):
         for name in ("keys", "values"):
             getattr(rows, name).append(_layer(name, layer, places, roots, row_of, tails, starts, width))

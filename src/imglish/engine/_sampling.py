@@ -30,7 +30,8 @@ class Rules:
 
     def apply(self, logits: Tensor, seen: Sequence[int], written: Sequence[int]) -> Tensor:
         """Logits (vocab,) as they count; `seen` are all tokens so far (the prompt's, too), `written` the answer's."""
-        if self.plain or (self.first is None and not self.repetition_penalty != 1 and not self._any(written)):
+        begins = not written and (self.first is not None or bool(self.not_first))
+        if not (begins or self.suppressed or self.no_repeat or self.words or self.repetition_penalty != 1):
             return logits
         logits = logits.clone()
         if self.repetition_penalty != 1:
@@ -52,17 +53,6 @@ class Rules:
                 logits[:] = -torch.inf
                 logits[self.first] = 0.0
         return logits
-
-    @property
-    def plain(self) -> bool:
-        """Whether there is nothing to do."""
-        return self == _NONE
-
-    def _any(self, written: Sequence[int]) -> bool:
-        return bool(self.suppressed or self.no_repeat or self.words or (self.not_first and not written))
-
-
-_NONE = Rules()
 
 
 def rules(loaded: Any, banned: Sequence[str] = (), *, repetition_penalty: float | None = None) -> Rules:

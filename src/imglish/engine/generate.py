@@ -1,13 +1,11 @@
-"""Decoding: one loop for batches, single answers and streams. Greedy unless a temperature is given."""
+"""How answers are decoded: the options, one answer on its way, and its pieces for whoever watches. The loop is `loop`."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-import torch
 
 from imglish.core.errors import InputError
 from imglish.families._base import Loaded
@@ -26,128 +24,107 @@ class Options:
     stop: tuple[str, ...] = ()
     """The answer ends before any of these strings."""
     seed: int | None = None
-    """The same seed gives the same samples for the same batch."""
+    """The same seed gives the same samples, whatever else is in the batch; sample number k of a request has seed + k."""
     batch: int = 32
     """Requests that are decoded together; no answer depends on it."""
+    top_k: int = 0
+    """Sample from so many of the most probable tokens; 0 is all of them."""
+    min_p: float = 0.0
+    """Sample from tokens that have at least this share of the most probable one's probability."""
+    repetition_penalty: float | None = None
+    """Above 1, tokens that were there before become less probable; None is the checkpoint's own."""
+    n: int = 1
+    """Answers to each request; `run` gives them one after the other."""
+    beams: int | None = None
+    """Beams of the search for the most probable answer; 1 is greedy, None what the checkpoint was published with."""
+    deadline: float | None = None
+    """Seconds from the call; an answer that is not there by then ends as it is, and says so."""
+    cancel: Any = None
+    """Whatever has `is_set()`, as threading.Event: once it is set, answers end as they are, and say so."""
+    cache: bool = True
+    """Whether keys and values of prompts, and features of images, are kept and looked for."""
+    tokens: int = 32768
+    """Tokens whose keys and values are held at once; a request that does not fit waits until others have ended."""
 
     def __post_init__(self) -> None:
         stop: Any = self.stop
         object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
-        for name, least, most in (("max_tokens", 1, 1 << 20), ("batch", 1, 1 << 16)):
+        most = 1 << 20
+        whole = (
+            ("max_tokens", 1, most),
+            ("batch", 1, 1 << 16),
+            ("top_k", 0, most),
+            ("n", 1, 4096),
+            ("tokens", 1, 1 << 40),
+        )
+        for name, least, limit in (*whole, *((("beams", 1, 64),) if self.beams is not None else ())):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise InputError(f"{name} is {value!r}; allowed are whole numbers from {least} to {most}")
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= limit:
+                raise InputError(f"{name} is {value!r}; allowed are whole numbers from {least} to {limit}")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise InputError(f"temperature is {self.temperature!r}; allowed are 0 (greedy) and above")
         if not 0 < self.top_p <= 1:
             raise InputError(f"top_p is {self.top_p!r}; allowed are numbers above 0, up to 1")
+        if not 0 <= self.min_p <= 1:
+            raise InputError(f"min_p is {self.min_p!r}; allowed are numbers from 0 to 1")
+        for name in ("repetition_penalty", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} is {value!r}; allowed are numbers above 0")
+        if (self.beams or 1) > 1 and self.temperature > 0:
+            raise InputError(
+                "beams and a temperature were given; beams search, a temperature samples", hint="leave one out"
+            )
         if any(not isinstance(text, str) or not text for text in self.stop):
             raise InputError(f"stop is {self.stop!r}; allowed are strings that are not empty")
 
 
 @dataclass
 class Decoded:
-    """One row's answer: `ids` without the end token, the log-probability of each, and how it ended."""
+    """One answer: `ids` without the end token, the log-probability of each, and how it ended.
+
+    `logprobs` are the model's own, `masked` those among the tokens that a guide allowed (equal where there is none).
+    """
 
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     ended: bool = False
     text: str = ""
+    masked: list[float] = field(default_factory=list)
+    stopped: str = ""
+    """ "deadline" or "cancelled" where one of these ended it."""
+    prefix_tokens: int = 0
+    """Tokens of the prompt whose keys and values were known."""
+    cache_hits: int = 0
+    """Images that were not encoded again."""
 
     @property
     def truncated(self) -> bool:
-        """Whether max_tokens ended it."""
+        """Whether it is not a whole answer: max_tokens, a deadline or a cancellation ended it."""
         return not self.ended
 
 
-def decode(loaded: Loaded, tensors: dict[str, Any], options: Options, banned: Sequence[str] = ()) -> list[Decoded]:
-    """Answers to a left-padded batch; `banned` tokens are never written."""
-    if loaded.family.native:
-        from imglish.engine import native
-
-        return native.decode(loaded, tensors, options, banned)
-    rows = [Decoded() for _ in range(len(tensors["input_ids"]))]
-    for _ in steps(loaded, tensors, options, rows, banned=banned):
-        pass
-    return rows
-
-
-@torch.inference_mode()
-def steps(
-    loaded: Loaded, tensors: dict[str, Any], options: Options, rows: list[Decoded], *, banned: Sequence[str] = ()
-) -> Iterator[None]:
-    """Fills `rows` and yields after each token, so that whoever watches can stream. Rows that ended leave the batch."""
-    model, tokenizer = loaded.model, loaded.tokenizer
-    ends = {tokenizer.convert_tokens_to_ids(token) for token in loaded.family.stop}
-    suppressed = list(getattr(model.generation_config, "suppress_tokens", None) or [])
-    suppressed += tokenizer.convert_tokens_to_ids(list(banned))
-    generator = _generator(model.device, options)
-    alive = list(range(len(rows)))
-    mask = tensors["attention_mask"]
-    output = model(**tensors, use_cache=True, logits_to_keep=1)
-    for step in range(options.max_tokens):
-        logits = output.logits[:, -1].float()
-        if suppressed:
-            logits[:, suppressed] = -torch.inf
-        chosen, logprobs = _choose(logits, options, generator)
-        stay: list[int] = []
-        for place, (row, token, logprob) in enumerate(zip(alive, chosen.tolist(), logprobs.tolist(), strict=True)):
-            if not append(rows[row], token, logprob, ends=ends, tokenizer=tokenizer, stop=options.stop):
-                stay.append(place)
-        yield
-        if not stay or step + 1 == options.max_tokens:
-            break
-        cache = output.past_key_values
-        if len(stay) < len(alive):
-            kept = torch.tensor(stay, device=mask.device)
-            cache.batch_select_indices(kept)
-            chosen, mask, alive = chosen[kept], mask[kept], [alive[place] for place in stay]
-        mask = torch.cat((mask, mask.new_ones(len(mask), 1)), dim=1)
-        output = model(input_ids=chosen[:, None], attention_mask=mask, past_key_values=cache, use_cache=True)
-    for answer in rows:
-        answer.text = answer.text or detokenize(tokenizer, answer.ids)
-
-
-def append(row: Decoded, token: int, logprob: float, *, ends: set[int], tokenizer: Any, stop: Sequence[str]) -> bool:
+def append(
+    row: Decoded, token: int, logprob: float, *, ends: set[int], tokenizer: Any, stop: Sequence[str],
+    masked: float | None = None,
+) -> bool:  # fmt: skip
     """Adds a token to a row; True when that ends it."""
     if token in ends:
         row.ended = True
         return True
     row.ids.append(token)
     row.logprobs.append(logprob)
+    row.masked.append(logprob if masked is None else masked)
     if stop:
         text = detokenize(tokenizer, row.ids)
         first = min((text.find(word) for word in stop if word in text), default=-1)
         if first >= 0:
             row.text, row.ended = text[:first], True
             while row.ids and len(detokenize(tokenizer, row.ids[:-1])) >= first:
-                row.ids.pop()
-                row.logprobs.pop()
+                for values in (row.ids, row.logprobs, row.masked):
+                    values.pop()
             return True
     return False
-
-
-def _choose(
-    logits: torch.Tensor, options: Options, generator: torch.Generator | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(tokens, their log-probabilities under the model itself: temperature and top_p do not change them)."""
-    logprobs = logits.log_softmax(-1)
-    if options.temperature == 0:
-        chosen = logits.argmax(-1)
-    else:
-        weights = (logits / options.temperature).softmax(-1)
-        if options.top_p < 1:
-            ranked, order = weights.sort(-1, descending=True)
-            ranked[ranked.cumsum(-1) - ranked >= options.top_p] = 0
-            weights = torch.zeros_like(weights).scatter(-1, order, ranked)
-        chosen = torch.multinomial(weights, 1, generator=generator)[:, 0]
-    return chosen, logprobs.gather(-1, chosen[:, None])[:, 0]
-
-
-def _generator(device: torch.device, options: Options) -> torch.Generator | None:
-    if options.temperature == 0 or options.seed is None:
-        return None
-    return torch.Generator(device=device).manual_seed(options.seed)
 
 
 def detokenize(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -156,21 +133,20 @@ def detokenize(tokenizer: Any, ids: Sequence[int]) -> str:
     return text
 
 
-def pieces(
-    loaded: Loaded, tensors: dict[str, Any], options: Options, row: Decoded, *, banned: Sequence[str] = ()
-) -> Iterator[str]:
-    """The answer to a batch of one, piece by piece; what may still become a stop string or a letter is held back."""
-    from imglish.engine import native
+def ends_of(loaded: Loaded) -> set[int]:
+    """Tokens that end an answer: the checkpoint's and the family's."""
+    given = loaded.model.generation_config.eos_token_id
+    known = {given} if isinstance(given, int) else set(given or ())
+    ids = loaded.tokenizer.convert_tokens_to_ids(list(loaded.family.stop))
+    return known | {token for token in ids if token is not None}
 
+
+def pieces(tokenizer: Any, steps: Iterable[Any], row: Decoded, stop: Sequence[str] = ()) -> Iterator[str]:
+    """The answer in `row` piece by piece, as `steps` fill it; what may still become a stop string or a letter waits."""
     given = ""
-    stepped: Iterator[None] = (
-        native.steps(loaded, tensors, options, row, banned=banned)
-        if loaded.family.native
-        else steps(loaded, tensors, options, [row], banned=banned)
-    )
-    longest = max((len(word) for word in options.stop), default=1) - 1
-    for _ in stepped:
-        text = row.text if row.ended and row.text else detokenize(loaded.tokenizer, row.ids)
+    longest = max((len(word) for word in stop), default=1) - 1
+    for _ in steps:
+        text = row.text if row.ended and row.text else detokenize(tokenizer, row.ids)
         ready = text if row.ended else text[: len(text) - longest] if longest else text
         while ready.endswith("\ufffd") and not row.ended:
             ready = ready[:-1]

@@ -54,7 +54,9 @@ class PlainStepper:
         past: Past | None = None,
         **more: Any,
     ) -> tuple[Tensor, list[Slot]]:
-        begun = past if isinstance(past, Begun) else None
+        if past is not None and not isinstance(past, Begun):
+            raise TypeError("this start is of another stepper")
+        begun = past
         given = self.embedding(tokens) if tokens.dim() == 2 else tokens
         first = 0 if begun is None else begun.position
         lengths = [given.shape[1]] * len(given) if mask is None else mask.sum(1).tolist()
@@ -63,9 +65,8 @@ class PlainStepper:
             places = [torch.arange(first, first + n, device=given.device) for n in lengths]
         else:
             places = [positions[..., row, given.shape[1] - n :] for row, n in enumerate(lengths)]
-        slots = [
-            Place(0, 0, None if begun is None else begun.kept, 0 if begun is None else begun.length) for _ in rows
-        ]
+        root = begun.kept if begun is not None and begun.length else None
+        slots = [Place(0, 0, root, 0 if begun is None else begun.length) for _ in rows]
         for slot in slots:
             slot.length = slot.shared
             slot.encoded = None if begun is None else begun.kept.encoded
@@ -117,7 +118,9 @@ class PlainStepper:
     def _more(self, tokens: Any, slots: Sequence[Slot], *, last: bool) -> list[Tensor]:
         places = [_place(slot) for slot in slots]
         given = [self.embedding(one) for one in tokens]
-        steps = [torch.arange(p.position, p.position + len(g), device=g.device) for p, g in zip(places, given, strict=True)]
+        steps = [
+            torch.arange(p.position, p.position + len(g), device=g.device) for p, g in zip(places, given, strict=True)
+        ]
         buffer = self._together(places)
         return self._run(buffer, places, given, steps, last=last)
 
@@ -130,7 +133,14 @@ class PlainStepper:
         return gathered(places, self.device)
 
     def _run(
-        self, buffer: Rows, places: Sequence[Place], given: Sequence[Tensor], steps: Sequence[Tensor], *, last: bool, **more: Any
+        self,
+        buffer: Rows,
+        places: Sequence[Place],
+        given: Sequence[Tensor],
+        steps: Sequence[Tensor],
+        *,
+        last: bool,
+        **more: Any,
     ) -> list[Tensor]:
         """Logits of each place's new tokens: of the last only, or of all."""
         starts = [0] * len(places)

@@ -33,6 +33,8 @@ class Item:
     count: int
     """Places that it takes in the prompt."""
     look: Callable[[], list[Tensor]]
+    ready: tuple[Tensor, ...] | None = None
+    """Its features, where they were made with the prompt."""
 
     @property
     def number(self) -> int:
@@ -53,6 +55,8 @@ class Prompt:
     kind: Kind
     regime: int = 0
     seen: Seen = field(default_factory=Seen)
+    looked: int | None = None
+    """How many of the images were known when the prompt was made, where they were looked at then."""
     symbols: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -85,36 +89,35 @@ class Prompt:
         none = torch.zeros(len(more), dtype=torch.bool, device=self.ids.device)
         return Prompt(
             self.request, torch.cat((self.ids, more)), torch.cat((self.places, none)), positions, self.items,
-            self.receipt, self.kind, self.regime, self.seen,
+            self.receipt, self.kind, self.regime, self.seen, self.looked,
         )  # fmt: skip
 
     def embeddings(
         self, embedding: Any, start: int, kept: MutableMapping[Any, Any]
     ) -> tuple[Tensor, dict[str, Any], int]:
-        """(embeddings (1, rest, hidden) of the tokens from `start` on, what else forward takes, features that were kept).
+        """(embeddings (1, rest, hidden) of the tokens from `start` on, what else forward takes, images encoded for it).
 
         Only images that have a place there are looked at.
         """
         places = self.places[start:]
         embeds = embedding(self.ids[start:].masked_fill(places, 0))[None]
-        before, found, hits = int(self.places[:start].sum()), [], 0
+        before, found, encoded = int(self.places[:start].sum()), [], 0
         for item in self.items:
             if before >= item.count:
                 before -= item.count
                 continue
-            features = kept.get(item.key)
-            hits += features is not None
+            features = kept.get(item.key) if item.ready is None else item.ready
             if features is None:
-                features = tuple(item.look())
-                kept[item.key] = features
+                features = kept[item.key] = tuple(item.look())
+                encoded += 1
             found.append([one[before:] for one in features])
             before = 0
         if not found:
-            return embeds, {}, hits
+            return embeds, {}, encoded
         first, *deeper = (torch.cat(layer).to(embeds) for layer in zip(*found, strict=True))
         embeds = embeds.masked_scatter(places[None, :, None], first)
         more = {"visual_pos_masks": places[None], "deepstack_visual_embeds": deeper} if deeper else {}
-        return embeds, more, hits
+        return embeds, more, encoded
 
 
 def prompts(loaded: Loaded, requests: Sequence[Request], kept: MutableMapping[Any, Any]) -> list[Prompt]:
@@ -135,9 +138,7 @@ def prompts(loaded: Loaded, requests: Sequence[Request], kept: MutableMapping[An
     return made
 
 
-def _of_hub(
-    loaded: Loaded, family: HubFamily, request: Request, kind: Kind, kept: MutableMapping[Any, Any]
-) -> Prompt:
+def _of_hub(loaded: Loaded, family: HubFamily, request: Request, kind: Kind, kept: MutableMapping[Any, Any]) -> Prompt:
     row = family.row(loaded, request, kept=Under(kept, kind))
     ids = torch.tensor(row.ids, device=loaded.model.device)
     items, place = [], 0
@@ -175,9 +176,7 @@ def _key(views: Sequence[View], digests: Sequence[str], frames: Sequence[bool]) 
     return tuple(digests), tuple((v.fitted, len(v.ids)) for v in views), tuple(small), tuple(frames)
 
 
-def _of_bridge(
-    loaded: Loaded, requests: Sequence[Request], kind: Kind, kept: MutableMapping[Any, Any]
-) -> list[Prompt]:
+def _of_bridge(loaded: Loaded, requests: Sequence[Request], kind: Kind, kept: MutableMapping[Any, Any]) -> list[Prompt]:
     """For a family that encodes a whole batch itself, in `look`."""
     family = loaded.family
     tensors, receipts = family.inputs(loaded, requests)
@@ -190,10 +189,11 @@ def _of_bridge(
         for image in receipt.images:
             one = next(features)
             key = (kind, image.content_hash, image.frame is not None, len(one))
-            items.append(Item(key, len(one), lambda one=one: [one]))  # type: ignore[misc]
+            items.append(Item(key, len(one), list, (one,)))
         places = own == loaded.model.config.image_token_id
         positions = torch.arange(len(own), device=own.device)
-        made.append(Prompt(requests[len(made)], own, places, positions, items, receipt, kind, seen=what))
+        request = requests[len(made)]
+        made.append(Prompt(request, own, places, positions, items, receipt, kind, seen=what, looked=what.cache_hits))
     return made
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imglish.core.errors import InputError, SkillError
 from imglish.core.images import open_image
-from imglish.core.results import TRUNCATED, Boxes, Masks, Problem, Receipt, Record, Result, Text, TextRegions
+from imglish.core.results import TRUNCATED, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import (
     SKILLS,
     ImagePart,
@@ -22,16 +22,16 @@ from imglish.core.types import (
     VideoPart,
     to_messages,
 )
-from imglish.engine import generate
+from imglish.engine import score
 from imglish.engine._remote_address import is_address
-from imglish.engine.cache import FeatureCache
 from imglish.engine.generate import Decoded, Options
+from imglish.engine.guide import Guide
 from imglish.engine.load import families_with, load_checkpoint
+from imglish.engine.runner import Answer, Runner
 from imglish.engine.schema import as_schema
+from imglish.engine.score import Scores
 from imglish.engine.wording import caption_instruction
-from imglish.families._base import Loaded, Seen, count_images, request_images
-
-MOST_IMAGES = 96  # pictures encoded in one batch: bounds the memory that a batch takes
+from imglish.families._base import Loaded, request_images
 
 Pictures = Any  # one ImageSource or a sequence of them
 
@@ -103,7 +103,7 @@ class VLM:
     def __init__(self, loaded: Loaded, **options: Any) -> None:
         self.loaded = loaded
         self.options = _options(Options(), options)
-        self._kept = FeatureCache()
+        self._runner = Runner()
 
     def __repr__(self) -> str:
         return f"VLM(family={self.loaded.family.name!r}, checkpoint={self.loaded.checkpoint!r})"
@@ -173,16 +173,41 @@ class VLM:
         return Stream(self, request, _options(self.options, options))
 
     def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
-        """Results in the order of the requests, which are decoded in batches of like ones."""
+        """Results in the order of the requests, which are decoded together; `n` of each where n is given."""
         chosen = _options(self.options, options)
         wanted = list(requests)
         for request in wanted:
             self.check(request)
-        results: list[Result | None] = [None] * len(wanted)
-        for batch in _batches(wanted, chosen.batch):
-            for index, result in zip(batch, self._batch([wanted[i] for i in batch], chosen), strict=True):
-                results[index] = result
-        return cast("list[Result]", results)
+        results: dict[tuple[int, int], Result] = {}
+        counts = [0] * len(wanted)
+        for index, answer in self._runner.run(self.loaded, wanted, chosen, opening=open_request, guide=self.guide):
+            results[index, counts[index]] = finish(self.loaded, answer)
+            counts[index] += 1
+        return [results[index, number] for index in range(len(wanted)) for number in range(counts[index])]
+
+    def score(self, messages: Any, options: Sequence[str]) -> Scores:
+        """How probable each of these answers is, from one look at what they share; see `Scores`."""
+        return self.score_all([(messages, options)])[0]
+
+    def score_all(self, questions: Sequence[tuple[Any, Sequence[str]]]) -> list[Scores]:
+        """As `score`, for many questions at once: what they have in common is read once."""
+        asked = []
+        for messages, options in questions:
+            request = chat_request(to_messages(messages))
+            if "chat" not in self.loaded.family.skills:
+                request = dataclasses.replace(request, skill="ask")
+            self.check(request)
+            asked.append((request, tuple(options)))
+        return score.scores(self._runner, self.loaded, asked, self.options, opening=open_request)
+
+    def guide(self, request: Request, loaded: Loaded) -> Guide | None:
+        """What constrains the answer to a request; None where nothing does."""
+        guide: Guide | None = getattr(loaded.family, "guide", lambda *_: None)(request, loaded)
+        return guide
+
+    def forget(self) -> None:
+        """Lets go of all features and keys and values that are kept."""
+        self._runner.forget()
 
     def check(self, request: Request) -> None:
         """Raises SkillError where this model cannot do the request, naming families that can."""
@@ -197,29 +222,11 @@ class VLM:
 
     def _one(self, request: Request, options: dict[str, Any]) -> Result:
         language = options.pop("language", None) or request.language
-        return self.run([dataclasses.replace(request, language=language)], **options)[0]
-
-    def _batch(self, requests: Sequence[Request], options: Options) -> list[Result]:
-        opened = [open_request(request) for request in requests]
-        tensors, receipts, seen = self.look(opened)
-        banned = self.loaded.family.banned(requests[0])  # a batch is of one skill
-        rows = generate.decode(self.loaded, tensors, options, banned)
-        whole = zip(opened, receipts, seen, rows, strict=True)
-        return [finish(self.loaded, request, receipt, row, what) for request, receipt, what, row in whole]
-
-    def look(self, opened: Sequence[Request]) -> tuple[dict[str, Any], list[Receipt], list[Seen]]:
-        """The tensors of opened requests with their images encoded, their receipts, and what was seen of each."""
-        family = self.loaded.family
-        tensors, receipts = family.inputs(self.loaded, opened)
-        most = getattr(self.loaded.model.config.get_text_config(), "max_position_embeddings", None)
-        longest = max(receipt.prompt_tokens for receipt in receipts)
-        if most is not None and longest >= most:
+        if _options(self.options, options).n > 1:
             raise InputError(
-                f"the prompt has {longest} tokens, and this model takes fewer than {most}",
-                hint="give fewer images, a shorter text or a shorter conversation",
+                "one answer is returned here, and n asks for more", hint="vlm.run([request], n=...) gives all"
             )
-        tensors, seen = family.look(self.loaded, tensors, receipts, kept=self._kept)
-        return tensors, receipts, seen
+        return self.run([dataclasses.replace(request, language=language)], **options)[0]
 
 
 class Stream:
@@ -244,11 +251,10 @@ class Stream:
         return self._result
 
     def _run(self) -> Iterator[str]:
-        loaded, opened = self._vlm.loaded, open_request(self._request)
-        tensors, receipts, seen = self._vlm.look([opened])
-        row = Decoded()
-        yield from generate.pieces(loaded, tensors, self._options, row, banned=loaded.family.banned(opened))
-        self._result = finish(loaded, opened, receipts[0], row, seen[0])
+        vlm, opened = self._vlm, open_request(self._request)
+        pieces, answer = vlm._runner.pieces(vlm.loaded, opened, self._options, guide=vlm.guide)
+        yield from pieces
+        self._result = finish(vlm.loaded, answer())
 
 
 class Chat:
@@ -319,8 +325,9 @@ def open_request(request: Request) -> Request:
     return ready
 
 
-def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, seen: Seen) -> Result:
+def finish(loaded: Loaded, answer: Answer) -> Result:
     """The result of one decoded answer, with its receipt and all its problems."""
+    request, row, prompt = answer.request, answer.row, answer.prompt
     pictures: list[Image.Image] = request_images(request)[0]
     tokens = loaded.tokenizer.convert_ids_to_tokens(row.ids)
     result = loaded.family.parse(
@@ -328,15 +335,27 @@ def finish(loaded: Loaded, request: Request, receipt: Receipt, row: Decoded, see
     )
     problems = list(result.problems)
     if row.truncated:
-        problems.append(Problem(TRUNCATED, f"the answer was cut after {len(row.ids)} tokens; raise max_tokens"))
+        problems.append(_cut(row))
+    receipt = dataclasses.replace(
+        prompt.receipt, generated_tokens=len(row.ids), truncated=row.truncated, cache_hits=row.cache_hits,
+        prefix_tokens=row.prefix_tokens,
+    )  # fmt: skip
     return dataclasses.replace(
         result,
-        receipt=dataclasses.replace(
-            receipt, generated_tokens=len(row.ids), truncated=row.truncated, cache_hits=seen.cache_hits
-        ),
-        problems=(*problems, *seen.problems),
+        receipt=receipt,
+        problems=(*problems, *prompt.seen.problems),
         picture=pictures[0] if pictures else None,
     )
+
+
+def _cut(row: Decoded) -> Problem:
+    """Why an answer is not whole."""
+    count = len(row.ids)
+    said = {
+        "deadline": f"the answer was cut after {count} tokens: its deadline had passed",
+        "cancelled": f"the answer was cut after {count} tokens: it was cancelled",
+    }
+    return Problem(TRUNCATED, said.get(row.stopped, f"the answer was cut after {count} tokens; raise max_tokens"))
 
 
 def _request(skill: str, image: Pictures, text: str, **more: Any) -> Request:
@@ -355,25 +374,3 @@ def _options(base: Options, changes: Mapping[str, Any]) -> Options:
         raise InputError(f"no option {unknown[0]!r}; allowed are {', '.join(names)}")
     given = {name: value for name, value in changes.items() if value is not None}
     return dataclasses.replace(base, **given)
-
-
-def _batches(requests: Sequence[Request], most: int) -> Iterator[list[int]]:
-    """Indices of requests that are alike in skill, images and length, so that little is padded and all end together."""
-
-    def likeness(index: int) -> tuple[str, int, int]:
-        request = requests[index]
-        length = sum(len(message.text) for message in request.messages) + sum(map(len, request.labels))
-        return request.skill, sum(count_images(request)), length
-
-    batch: list[int] = []
-    images = 0
-    for index in sorted(range(len(requests)), key=likeness):
-        count = sum(count_images(requests[index]))
-        apart = bool(batch) and requests[index].skill != requests[batch[0]].skill
-        if batch and (apart or len(batch) == most or images + count > MOST_IMAGES):
-            yield batch
-            batch, images = [], 0
-        batch.append(index)
-        images += count
-    if batch:
-        yield batch

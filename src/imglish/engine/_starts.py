@@ -1,0 +1,199 @@
+"""How answers begin: the longest known start of each prompt, the rest of it read, alike prompts together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imglish.engine.prefix import LEAST, WORTH, PrefixTree
+from imglish.engine.prompt import Prompt
+from imglish.engine.step import Past, Slot, Stepper
+from imglish.families._base import Loaded
+
+if TYPE_CHECKING:
+    from imglish.engine.loop import Job
+
+TOGETHER = 1024  # tokens of prompts that are read at once: longer ones keep a processor busy alone
+
+
+class Starts:
+    """Begins prompts on a stepper; `first` are the tokens that an encoder-decoder's answers begin with."""
+
+    def __init__(
+        self, loaded: Loaded, stepper: Stepper, kept: MutableMapping[Any, Any], prefixes: PrefixTree | None
+    ) -> None:
+        self.loaded, self.stepper, self.kept, self.prefixes = loaded, stepper, kept, prefixes
+        self.two_way = bool(getattr(loaded.family, "two_way", False))
+        self.encodes = bool(loaded.model.config.is_encoder_decoder)
+        start = getattr(loaded.model.generation_config, "decoder_start_token_id", None)
+        self.first = (
+            [int(loaded.model.config.get_text_config().bos_token_id if start is None else start)]
+            if self.encodes
+            else []
+        )
+
+    def begin(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Slot, Tensor]]:
+        """(job, its slot, logits (vocab,) of the next token) of each; what the answers have already is read, too."""
+        leaders = {id(job.prompt): job for job in reversed(jobs) if not job.row.ids}
+        done: dict[int, tuple[Slot, Tensor]] = {}
+        alike: list[tuple[Job, Past | None, int]] = []
+        for job in jobs:
+            if not job.row.ids and leaders[id(job.prompt)] is not job:
+                continue  # another sample of a prompt that is read once
+            past, length = self._find(job)
+            if alike and not self._joins(alike, job, past, length):
+                done.update(self._read(alike))
+                alike = []
+                past, length = self._find(job)
+            alike.append((job, past, length))
+        done.update(self._read(alike))
+        for job in jobs:
+            if id(job) not in done:
+                slot, logits = done[id(leaders[id(job.prompt)])]
+                done[id(job)] = (self.stepper.fork(slot)[0], logits)
+                job.row.prefix_tokens, job.row.cache_hits = len(job.prompt), len(job.prompt.items)
+        for job in jobs:
+            slot, logits = done[id(job)]
+            yield job, slot, logits
+
+    def _joins(self, alike: Sequence[tuple[Job, Past | None, int]], job: Job, past: Past | None, length: int) -> bool:
+        """Whether a prompt is read together with others."""
+        _, first, begun = alike[0]
+        if self.encodes or past is None or first is None:
+            return past is first is None and not self.encodes and self._fits(alike, job)
+        return _same(past, first) and length == begun
+
+    def regime(self, prompt: Prompt, written: int) -> int:
+        """The regime of a prompt with so many tokens of its answer."""
+        regime = getattr(self.loaded.family, "regime", None)
+        return 0 if regime is None else int(regime(self.loaded, len(prompt) + written))
+
+    def remember(self, prompt: Prompt, ids: Sequence[int], slot: Slot) -> None:
+        """Keeps a prompt with what was written, for a prompt that goes on from there."""
+        if self.prefixes is None or self.two_way or self.encodes or self.regime(prompt, len(ids)) != prompt.regime:
+            return
+        symbols = (*prompt.symbols, *ids)
+        if self.prefixes.is_worth(self._kind(prompt), symbols):
+            self.prefixes.keep(self._kind(prompt), symbols, self.stepper.past(slot))
+
+    def forget(self) -> bool:
+        """Lets go of all that is kept; whether there was anything."""
+        held = bool(self.kept) or bool(self.prefixes)
+        self.kept.clear()
+        if self.prefixes is not None:
+            self.prefixes.clear()
+        return held
+
+    def _kind(self, prompt: Prompt) -> Any:
+        return prompt.kind, prompt.regime, type(self.stepper).__name__
+
+    def _find(self, job: Job) -> tuple[Past | None, int]:
+        """What is known of a prompt; its last token is always read, for its logits."""
+        prompt = self._prompt(job)
+        if self.prefixes is None or not job.options.cache:
+            return None, 0
+        past, length = self.prefixes.find(self._kind(prompt), prompt.symbols, whole=self.two_way or self.encodes)
+        if past is None or self.encodes:
+            return past, length
+        length = min(length, len(prompt) - 1)
+        if length < min(LEAST, len(prompt) - 1) or length == 0:
+            return None, 0
+        return past.cut(length, int(prompt.positions[..., length].min())), length
+
+    def _prompt(self, job: Job) -> Prompt:
+        """The prompt, with what was written where that is all read again in another regime."""
+        if not job.row.ids or self.regime(job.prompt, len(job.row.ids)) == job.prompt.regime:
+            return job.prompt
+        prompt = job.prompt.extended(job.row.ids)
+        prompt.regime = self.regime(job.prompt, len(job.row.ids))
+        return prompt
+
+    def _fits(self, alike: Sequence[tuple[Job, Past | None, int]], job: Job) -> bool:
+        """Whether an unknown prompt is read with others: they are short, and it begins unlike all of them."""
+        if sum(len(other.prompt) for other, *_ in alike) + len(job.prompt) > TOGETHER:
+            return False
+        if self.prefixes is None or not job.options.cache:
+            return True
+        shared = max(_common(job.prompt.symbols, other.prompt.symbols) for other, *_ in alike)
+        return self.two_way or shared < LEAST or WORTH * shared < len(job.prompt)
+
+    def _read(self, alike: Sequence[tuple[Job, Past | None, int]]) -> dict[int, tuple[Slot, Tensor]]:
+        """Reads what is not known of prompts that begin with the same kept tokens."""
+        if not alike:
+            return {}
+        if self.encodes:
+            return {id(job): self._encoded(job, past) for job, past, _ in alike}
+        length, past = alike[0][2], alike[0][1]
+        given = [self._prompt(job) for job, *_ in alike]
+        made, more, hits = zip(*(self._embeddings(prompt, length) for prompt in given), strict=True)
+        if any(more) and len(alike) > 1:  # what later layers add stands in places of one prompt
+            return {key: value for one in alike for key, value in self._read([one]).items()}
+        longest = max(one.shape[1] for one in made)
+        embeds = torch.cat([torch.nn.functional.pad(one, (0, 0, longest - one.shape[1], 0)) for one in made])
+        positions = torch.stack([
+            torch.nn.functional.pad(p.positions[..., length:], (longest - (len(p) - length), 0)) for p in given
+        ], dim=-2)  # fmt: skip
+        mask = None
+        if len({one.shape[1] for one in made}) > 1:
+            mask = torch.tensor(
+                [[n >= longest - one.shape[1] for n in range(longest)] for one in made], device=embeds.device
+            )
+        logits, slots = self.stepper.prefill(embeds, positions=positions, mask=mask, past=past, **more[0])
+        done = {}
+        for (job, *_), prompt, slot, one, hit in zip(alike, given, slots, logits.float(), hits, strict=True):
+            if not job.row.ids:
+                job.row.prefix_tokens, job.row.cache_hits = length, hit
+            if self.prefixes is not None and job.options.cache and self._is_worth(prompt):
+                self.prefixes.keep(self._kind(prompt), prompt.symbols, self.stepper.past(slot))
+            done[id(job)] = (slot, self._caught_up(job, prompt, slot, one))
+        return done
+
+    def _is_worth(self, prompt: Prompt) -> bool:
+        assert self.prefixes is not None
+        if self.two_way:
+            return self.prefixes.find(self._kind(prompt), prompt.symbols, whole=True)[0] is None
+        return self.prefixes.is_worth(self._kind(prompt), prompt.symbols)
+
+    def _caught_up(self, job: Job, prompt: Prompt, slot: Slot, logits: Tensor) -> Tensor:
+        """Logits after what a job has written already, where the prompt does not have it."""
+        rest = job.row.ids if prompt is job.prompt else []
+        return self.stepper.extend([rest], [slot])[0][-1].float() if rest else logits
+
+    def _encoded(self, job: Job, past: Past | None) -> tuple[Slot, Tensor]:
+        prompt = job.prompt
+        job.row.prefix_tokens, job.row.cache_hits = (0, 0) if past is None else (len(prompt), len(prompt.items))
+        if past is None:
+            past = self.encode(job)
+        logits, slots = self.stepper.prefill(torch.tensor([self.first], device=prompt.ids.device), past=past)
+        return slots[0], self._caught_up(job, prompt, slots[0], logits[0].float())
+
+    def encode(self, job: Job) -> Any:
+        """What an encoder makes of a prompt, kept by its content."""
+        past, _ = self._find(job)
+        if past is None:
+            embeds, _, job.row.cache_hits = self._embeddings(job.prompt, 0)
+            past = self.stepper.encode(embeds)  # type: ignore[attr-defined]  # only encoder-decoders have it
+            if self.prefixes is not None and job.options.cache:
+                self.prefixes.keep(self._kind(job.prompt), job.prompt.symbols, past)
+        else:
+            job.row.prefix_tokens, job.row.cache_hits = len(job.prompt), len(job.prompt.items)
+        return past
+
+    @torch.inference_mode()
+    def _embeddings(self, prompt: Prompt, start: int) -> tuple[Tensor, dict[str, Any], int]:
+        """As Prompt.embeddings, and how many of the images were not encoded for it."""
+        kept = self.kept if self.prefixes is not None else {}
+        embeds, more, encoded = prompt.embeddings(self.loaded.model.get_input_embeddings(), start, kept)
+        return embeds, more, prompt.looked if prompt.looked is not None else len(prompt.items) - encoded
+
+
+def _same(past: Past | None, other: Past | None) -> bool:
+    """Whether two starts have the same memory."""
+    return past is not None and other is not None and getattr(past, "kept", past) is getattr(other, "kept", other)
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    return next((n for n, (one, two) in enumerate(zip(a, b, strict=False)) if one != two), min(len(a), len(b)))

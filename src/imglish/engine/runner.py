@@ -1,0 +1,130 @@
+"""From requests to decoded answers: pictures are opened ahead, prompts made, answers decoded together or one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from imglish.core.errors import InputError
+from imglish.core.types import Request
+from imglish.engine import beams
+from imglish.engine._sampling import rules
+from imglish.engine.batch import Budget, chunks, opened, order
+from imglish.engine.cache import FeatureCache
+from imglish.engine.generate import Decoded, Options, pieces
+from imglish.engine.guide import Guide
+from imglish.engine.loop import Job, Loop
+from imglish.engine.prefix import PrefixTree
+from imglish.engine.prompt import Prompt, prompts
+from imglish.families._base import Loaded
+
+GuideOf = Callable[[Request, Loaded], Guide | None]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one request: the request with its pictures opened, its prompt, and the answer."""
+
+    request: Request
+    prompt: Prompt
+    row: Decoded
+
+
+class Runner:
+    """Runs requests on one model, and keeps what it computed of their pictures and prompts."""
+
+    def __init__(self, *, features: FeatureCache | None = None, prefixes: PrefixTree | None = None) -> None:
+        self.features = FeatureCache() if features is None else features
+        self.prefixes = PrefixTree() if prefixes is None else prefixes
+        self.loaded: Loaded | None = None
+
+    def _use(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self._with = Loop(loaded, kept=self.features, prefixes=self.prefixes)
+        self._without = Loop(loaded, kept={}, prefixes=None, stepper=self._with.stepper)
+
+    def loop(self, options: Options, loaded: Loaded) -> Loop:
+        """The loop that keeps what it computes, or the one that does not."""
+        if loaded is not self.loaded:
+            if self.loaded is not None and loaded.model is not self.loaded.model:
+                self.forget()
+            self._use(loaded)
+        return self._with if options.cache else self._without
+
+    def forget(self) -> None:
+        """Lets go of all that is kept of pictures and prompts."""
+        self.features.clear()
+        self.prefixes.clear()
+
+    def run(
+        self,
+        loaded: Loaded,
+        requests: Sequence[Request],
+        options: Options,
+        *,
+        opening: Callable[[Request], Request],
+        guide: GuideOf | None = None,
+    ) -> Iterator[tuple[int, Answer]]:
+        """(index of its request, answer) as they end: `options.n` for each request."""
+        loop = self.loop(options, loaded)
+        ranked = order(requests)
+        ready = opened((requests[index] for index in ranked), opening)
+        jobs = self._jobs(ready, ranked, options, guide)
+        width = beams.count(loaded, options)
+        if width > 1:
+            yield from self._beams(loaded, jobs, options, width)
+            return
+        for changed in loop.run(jobs, Budget(options.batch, options.tokens)):
+            for job in changed:
+                if job.row.ended or job.row.stopped:
+                    yield job.index, Answer(job.prompt.request, job.prompt, job.row)
+
+    def pieces(
+        self, loaded: Loaded, request: Request, options: Options, *, guide: GuideOf | None = None
+    ) -> tuple[Iterator[str], Callable[[], Answer]]:
+        """(the pieces of one answer, whose pictures are open; what it was when they have ended)."""
+        loop = self.loop(options, loaded)
+        (job,) = self._jobs([request], [0], replace(options, n=1), guide)
+        width = beams.count(loaded, options)
+        steps: Iterable[Any]
+        if width > 1:
+            steps = (None for _ in self._beams(loaded, [job], options, width))
+        else:
+            steps = loop.run([job], Budget(1, options.tokens))
+        return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: Answer(request, job.prompt, job.row)
+
+    def prompts(self, requests: Sequence[Request], options: Options) -> list[Prompt]:
+        """The prompts of opened requests."""
+        assert self.loaded is not None, "there is a loop before there are prompts"
+        kept: MutableMapping[Any, Any] = self.features if options.cache else {}
+        return prompts(self.loaded, requests, kept)
+
+    def _jobs(
+        self, ready: Iterable[Request], indices: Sequence[int], options: Options, guide: GuideOf | None
+    ) -> Iterator[Job]:
+        """Jobs of requests whose pictures are open, made a few at a time."""
+        assert self.loaded is not None, "there is a loop before there are jobs"
+        numbers = iter(indices)
+        together = options.batch if not self.loaded.family.native else 1
+        for chunk in chunks(ready, together):
+            for request, prompt in zip(chunk, self.prompts(chunk, options), strict=True):
+                told = rules(
+                    self.loaded, self.loaded.family.banned(request), repetition_penalty=options.repetition_penalty
+                )
+                index = next(numbers)
+                for sample in range(options.n):
+                    guided = guide(request, self.loaded) if guide is not None else None
+                    job = Job(index, prompt, options, told, guided, sample)
+                    job.remember = request.skill == "chat"
+                    yield job
+
+    def _beams(self, loaded: Loaded, jobs: Iterable[Job], options: Options, width: int) -> Iterator[tuple[int, Answer]]:
+        """Answers by a search with beams: the prompt's encoding is kept, each search is one of transformers'."""
+        loop = self.loop(options, loaded)
+        for job in jobs:
+            if job.guide is not None:
+                raise InputError("a guided answer is not searched with beams", hint="leave beams out, or give beams=1")
+            encoded = loop.starts.encode(job) if loaded.model.config.is_encoder_decoder else None
+            beams.search(loaded, job, width, encoded=encoded)
+            yield job.index, Answer(job.prompt.request, job.prompt, job.row)

@@ -1,0 +1,109 @@
+"""How probable given answers are: one look at the image and the question, then all answers side by side in one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from imglish.core.errors import InputError
+from imglish.core.results import Text
+from imglish.core.types import Request, Sample
+from imglish.engine._sampling import Rules
+from imglish.engine.generate import Options
+from imglish.engine.loop import Job
+from imglish.families._base import Loaded, encode_pieces, request_images
+
+if TYPE_CHECKING:
+    from imglish.engine.runner import Runner
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Log-likelihoods of answers: `plain` are sums over their tokens, `mean` those divided by how many these are.
+
+    The end of an answer is not counted: "red" and "red car" are scored as what is written so far.
+    """
+
+    options: tuple[str, ...]
+    plain: tuple[float, ...]
+    tokens: tuple[int, ...]
+    prefix_tokens: int = 0
+    """Tokens of the prompt that were known and not read again."""
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Per token: long answers are not worse for being long."""
+        return tuple(value / count for value, count in zip(self.plain, self.tokens, strict=True))
+
+    @property
+    def best(self) -> str:
+        """The option with the highest plain score."""
+        return self.options[max(range(len(self.options)), key=self.plain.__getitem__)]
+
+    @property
+    def best_mean(self) -> str:
+        """The option with the highest score per token."""
+        return self.options[max(range(len(self.options)), key=self.mean.__getitem__)]
+
+
+def scores(
+    runner: Runner, loaded: Loaded, questions: Sequence[tuple[Request, tuple[str, ...]]], options: Options, *,
+    opening: Callable[[Request], Request],
+) -> list[Scores]:  # fmt: skip
+    """Scores of each question's options."""
+    loop = runner.loop(options, loaded)
+    requests = [opening(request) for request, _ in questions]
+    told = [
+        [_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, questions, strict=True)
+    ]
+    rules = Rules()
+    made = [prompt for request in requests for prompt in runner.prompts([request], options)]
+    jobs = [Job(index, prompt, options, rules) for index, prompt in enumerate(made)]
+    found: list[Scores] = []
+    begun = list(loop.starts.begin(jobs))
+    slots = [slot for _, slot, _ in begun]
+    try:
+        forks: list[Any] = []
+        waiting: list[list[int]] = []
+        for (_, slot, _), ids in zip(begun, told, strict=True):
+            for one in ids:
+                if len(one) > 1:
+                    forks.append(loop.stepper.fork(slot)[0])
+                    waiting.append(one[:-1])
+        slots += forks
+        later = iter(loop.stepper.extend(waiting, forks) if forks else ())
+        for (job, _, logits), ids, (_, texts) in zip(begun, told, questions, strict=True):
+            plain = [_sum(one, logits, next(later) if len(one) > 1 else None) for one in ids]
+            found.append(Scores(texts, tuple(plain), tuple(map(len, ids)), job.row.prefix_tokens))
+    finally:
+        loop.stepper.drop(slots)
+    return found
+
+
+def _sum(ids: Sequence[int], first: Tensor, later: Tensor | None) -> float:
+    logits = first[None] if later is None else torch.cat((first[None], later.float().to(first.device)))
+    chosen = torch.tensor(list(ids), device=logits.device)
+    return float(logits.log_softmax(-1).gather(-1, chosen[:, None]).sum())
+
+
+def _ids(loaded: Loaded, request: Request, text: str) -> list[int]:
+    """The tokens of an answer as the family writes it, without its end."""
+    if not text:
+        raise InputError("an option is empty; allowed are strings that are not")
+    images = tuple(request_images(request)[0])
+    sample = Sample("score", "ask", images, request.text, text, Text(text=text))
+    written = getattr(loaded.family, "answer_ids", None)
+    if written is not None:
+        ids: list[int] = list(written(loaded, sample))[:-1]
+    else:
+        ids = encode_pieces(loaded.tokenizer, loaded.family.answer(sample), image_token=loaded.family.image_token)
+        end = loaded.tokenizer.convert_tokens_to_ids(loaded.family.stop[0])
+        ids = ids[:-1] if ids and ids[-1] == end else ids
+    first = getattr(loaded.model.generation_config, "forced_bos_token_id", None)
+    if first is not None and ids[:1] != [first]:
+        ids = [first, *ids]
+    return ids
