@@ -1,0 +1,119 @@
+"""What a lean step is best computed with on this processor: measured once in a process, which takes milliseconds.
+
+On a CPU, oneDNN multiplies one bfloat16 vector by a matrix at half the speed of torch's own loop, and attention over
+bfloat16 keys takes several times as long as over float32 ones. Neither holds everywhere, so neither is assumed.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+TOKENS, ROUNDS = 512, 4  # keys that the attention is measured over; times that each way is tried, in turns
+WIDTH = 1024  # of the matrix
+T = TypeVar("T")
+Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
+
+_lock = threading.Lock()
+_running = 0
+_before = True
+
+
+def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Values of q (rows, key heads, queries, size), scaled already, over k and v (rows, key heads, keys, size).
+
+    `mask` (rows, 1, queries, keys) is added.
+    """
+    scores = q @ k.mT
+    if mask is not None:
+        scores = scores + mask
+    return softmax(scores) @ v
+
+
+def softmax(scores: Tensor) -> Tensor:
+    """In float32 whatever the precision of the scores, as transformers does it."""
+    return scores.softmax(-1) if scores.dtype == torch.float32 else scores.softmax(-1, torch.float32).to(scores.dtype)
+
+
+def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """The same by torch's fused kernel."""
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
+
+
+@functools.cache
+def attention_of(
+    device: str, dtype: torch.dtype, key_heads: int, queries: int, size: int
+) -> tuple[torch.dtype, Attention]:
+    """(the precision that keys and values are kept in, the function) that is the quickest for one token of one row."""
+    kinds = {dtype, torch.float32} if device == "cpu" else {dtype}
+    ways = [(kind, how) for kind in sorted(kinds, key=str) for how in (plain_attention, fused_attention)]
+    with torch.inference_mode():
+        inputs = {
+            kind: (
+                torch.randn(1, key_heads, queries, size, device=device, dtype=kind),
+                torch.randn(1, key_heads, TOKENS, size, device=device, dtype=kind),
+            )
+            for kind in kinds
+        }
+        return quickest({(kind, how): functools.partial(_attend, how, *inputs[kind]) for kind, how in ways}, device)
+
+
+def _attend(how: Attention, q: Tensor, k: Tensor) -> Tensor:
+    return how(q, k, k, None)
+
+
+@functools.cache
+def prefers_own_loop(dtype: torch.dtype) -> bool:
+    """Whether a vector times a matrix on the CPU is quicker without oneDNN."""
+    if dtype not in (torch.bfloat16, torch.float16) or not torch.backends.mkldnn.is_available():
+        return False
+    with torch.inference_mode():
+        weight, x = torch.randn(2 * WIDTH, WIDTH).to(dtype), torch.randn(1, WIDTH).to(dtype)
+
+        def alone() -> Tensor:
+            with own_loop(True):
+                return functional.linear(x, weight)
+
+        return quickest({True: alone, False: lambda: functional.linear(x, weight)}, "cpu")
+
+
+def quickest(ways: dict[T, Callable[[], object]], device: str) -> T:
+    """The way that took the least time in any of its rounds; they take turns, so that what else runs hits all."""
+    best = dict.fromkeys(ways, float("inf"))
+    for _ in range(ROUNDS):
+        for way, run in ways.items():
+            began = time.perf_counter()
+            run()
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            best[way] = min(best[way], time.perf_counter() - began)
+    return min(best, key=best.__getitem__)
+
+
+@contextmanager
+def own_loop(wanted: bool) -> Iterator[None]:
+    """Without oneDNN while it lasts. The switch is the whole process's; the last one out turns it back."""
+    global _running, _before
+    if not wanted:
+        yield
+        return
+    with _lock:
+        if _running == 0:
+            _before = torch._C._get_mkldnn_enabled()
+            torch._C._set_mkldnn_enabled(False)
+        _running += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _running -= 1
+            if _running == 0:
+                torch._C._set_mkldnn_enabled(_before)

@@ -1,0 +1,204 @@
+"""The layers of a lean decoder as plain functions: several tokens for several rows, over what their groups keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imglish.engine._fast_choice import Attention, softmax
+from imglish.engine._fast_rows import Group, Row, whole
+from imglish.engine._fast_weights import Decoder, Layer
+
+
+@dataclass(eq=False)
+class Work:
+    """What one group has to do: its rows that take tokens, `count` each (shorter ones are padded on the right)."""
+
+    group: Group
+    rows: Sequence[Row]
+    count: int
+    windows: frozenset[int | None]
+    queries: int
+    """Heads that share a key head."""
+    reading: torch.dtype
+    """Precision in which prompts are attended over."""
+    two_way: bool = False
+    """Whether new tokens without a past see those after them."""
+
+    def __post_init__(self) -> None:
+        device = self.group.like.device
+        self.starts = [row.own for row in self.rows]
+        self.keys = max(self.starts) + self.count
+        self.even = min(self.starts) == max(self.starts)
+        self.whole = whole(self.rows)
+        self.places: tuple[Tensor, Tensor] | None = None
+        if not (self.even and self.whole):
+            index = torch.tensor([row.index for row in self.rows], device=device)
+            begin = torch.tensor(self.starts, device=device)
+            self.places = index[:, None], begin[:, None] + torch.arange(self.count, device=device)
+        self.fresh = self.count > 1 and max(self.starts) == 0 and self.group.prefix is None
+        nears = {window for window in self.windows if window is not None and self.group.begin + self.keys > window}
+        self.fresh = self.fresh and not nears
+        if not self.fresh:
+            self.masks = {window: self._masks(window, device) for window in self.windows}
+
+    def _masks(self, window: int | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        """What is added to the scores (rows, 1, queries x count, keys) over the prefix and over the rows' own keys."""
+        begin, count = self.group.begin, self.count
+        near = window is not None and begin + self.keys > window
+        if self.even and count == 1 and not near:
+            return None, None
+        at = torch.tensor(self.starts, device=device)[:, None] + torch.arange(count, device=device)
+        at = (begin + at).repeat(1, self.queries)[:, None, :, None]  # where in its row each query stands
+        own = begin + torch.arange(self.keys, device=device)
+        if not near or window is None:
+            return None, self._added(own <= at)
+        before = torch.arange(begin, device=device)
+        return self._added(before > at - window), self._added((own <= at) & (own > at - window))
+
+    def _added(self, seen: Tensor) -> Tensor:
+        kind = self.group.like.dtype
+        return torch.zeros(seen.shape, dtype=kind, device=seen.device).masked_fill_(~seen, torch.finfo(kind).min)
+
+    @cached_property
+    def picked(self) -> Tensor:
+        """Numbers of the rows that take part, where they are not the first ones."""
+        return torch.tensor([row.index for row in self.rows], device=self.group.like.device)
+
+    def write(self, number: int, kv: Tensor) -> None:
+        """Puts the new keys and values (rows, count, 2, key heads, size) of a layer where they belong."""
+        buffer = self.group.kv[number]
+        if self.places is None:
+            end = self.starts[0] + self.count
+            buffer[:, : len(self.rows), :, self.starts[0] : end] = kv.permute(2, 0, 3, 1, 4)
+        else:
+            buffer.permute(1, 3, 0, 2, 4)[self.places] = kv.to(buffer.dtype)
+
+    def attend(self, number: int, layer: Layer, q: Tensor, how: Attention) -> Tensor:
+        """Values (rows, key heads, queries x count, size) for q of that shape, over all that was written so far."""
+        buffer = self.group.kv[number]
+        seen = buffer[:, : len(self.rows)] if self.whole else buffer.index_select(1, self.picked)
+        k, v = seen[0, :, :, : self.keys], seen[1, :, :, : self.keys]
+        before, own = self.masks[layer.window]
+        if self.group.prefix is None:
+            return how(q, k, v, own)
+        return after_prefix(q, self.group.prefix.layers[number], k, v, before, own)
+
+
+def after_prefix(q: Tensor, prefix: Tensor, k: Tensor, v: Tensor, before: Tensor | None, own: Tensor | None) -> Tensor:
+    """Attention over a prefix (2, key heads, length, size), which all rows have, and over each row's own k and v."""
+    rows, heads, queries, size = q.shape
+    if rows == 1:
+        over = q @ prefix[0].mT
+    else:
+        together = q.transpose(0, 1).reshape(heads, rows * queries, size)
+        over = (together @ prefix[0].mT).view(heads, rows, queries, -1).transpose(0, 1)
+    scores = q @ k.mT
+    if before is not None:
+        over = over + before
+    if own is not None:
+        scores = scores + own
+    length = over.shape[-1]
+    weights = softmax(torch.cat((over, scores), dim=-1))
+    first, rest = weights[..., :length], weights[..., length:]
+    if rows == 1:
+        return first @ prefix[1] + rest @ v
+    together = first.transpose(0, 1).reshape(heads, rows * queries, length)
+    return (together @ prefix[1]).view(heads, rows, queries, size).transpose(0, 1) + rest @ v
+
+
+@dataclass(eq=False)
+class Angles:
+    """Cosines and sines of positions, as the model's own rotary module gives them. The table grows by doubling."""
+
+    decoder: Decoder
+    kind: torch.dtype
+    """Of queries and keys in the attention."""
+
+    def __post_init__(self) -> None:
+        heads, key_heads = self.decoder.heads, self.decoder.key_heads
+        part = [0] * heads + [1] * key_heads + [2] * key_heads  # a scaled query, a key, a value as it is
+        self._part = torch.tensor(part, device=self.decoder.device)
+        self._table = self._part.new_empty(0)
+
+    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """(cosine, sine) (tokens, heads + 2 key heads, size) for (tokens,) or (3, tokens); half a sine is negative."""
+        if positions.dim() == 2:
+            rows = self._made(positions[:, None])
+        else:
+            most = int(positions.max()) + 1
+            if len(self._table) < most:
+                every = torch.arange(max(most + 64, 2 * len(self._table)), device=self.decoder.device)[None]
+                self._table = self._made(every.expand(3, 1, -1) if self._is_wide else every)
+            rows = self._table[positions]
+        return rows[:, 0].index_select(1, self._part), rows[:, 1].index_select(1, self._part)
+
+    @property
+    def _is_wide(self) -> bool:
+        return bool(self.decoder.body.config.rope_parameters.get("mrope_section"))
+
+    def _made(self, positions: Tensor) -> Tensor:
+        """(tokens, 2, 3, size): cosine and sine, each as it turns a query, a key, a value."""
+        half, scale = self.decoder.size // 2, self.decoder.scale
+        like = torch.empty(0, dtype=self.kind, device=self.decoder.device)
+        cos, sin = (part[0, 0] if part.dim() == 4 else part[0] for part in self.decoder.rotary(like, positions))
+        sin = torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)
+        one, none = torch.ones_like(cos), torch.zeros_like(sin)
+        return torch.stack((torch.stack((cos * scale, cos, one), 1), torch.stack((sin * scale, sin, none), 1)), 1)
+
+
+def run(decoder: Decoder, works: Sequence[Work], x: Tensor, angles: tuple[Tensor, Tensor], how: Attention) -> Tensor:
+    """What the last layer gives (tokens, hidden), before its norm, for x (tokens, hidden), a row's tokens together."""
+    cos, sin = angles
+    heads, key_heads, size = decoder.heads, decoder.key_heads, decoder.size
+    turned, half, kind = heads + key_heads, decoder.size // 2, cos.dtype
+    exact = x.dtype == torch.float32
+    sizes = [len(work.rows) * work.count for work in works]
+    for number, layer in enumerate(decoder.layers):
+        qkv = layer.qkv(layer.before_attention(x)).view(-1, turned + key_heads, size)
+        if not exact:
+            qkv = qkv.to(kind)
+        if layer.between is not None:
+            weight, epsilon = layer.between
+            normed = functional.rms_norm(qkv[:, :turned], (size,), None, epsilon) * weight
+            qkv = torch.cat((normed.to(qkv.dtype), qkv[:, turned:]), dim=1)
+        qkv = torch.addcmul(qkv * cos, qkv.roll(half, -1), sin)
+        if len(works) == 1:
+            seen = _attended(works[0], number, layer, qkv, how, heads, key_heads)
+        else:
+            parts = zip(works, qkv.split(sizes), strict=True)
+            seen = torch.cat([_attended(w, number, layer, part, how, heads, key_heads) for w, part in parts])
+        x = x + layer.out(seen if exact else seen.to(x.dtype))
+        gate, up = layer.up(layer.before_mlp(x)).chunk(2, -1)
+        x = x + layer.down(decoder.activation(gate).mul_(up))
+    return x
+
+
+def _attended(work: Work, number: int, layer: Layer, qkv: Tensor, how: Attention, heads: int, key_heads: int) -> Tensor:
+    """(tokens, heads x size) of one group's tokens."""
+    rows, count, size = len(work.rows), work.count, qkv.shape[-1]
+    work.write(number, qkv[:, heads:].view(rows, count, 2, key_heads, size))
+    q = qkv[:, :heads]
+    if work.fresh:
+        return _read_at_once(work, qkv, heads, key_heads)
+    if count == 1:
+        q = q.view(rows, key_heads, -1, size)
+        return work.attend(number, layer, q, how).reshape(rows, -1)
+    q = q.view(rows, count, key_heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, key_heads, -1, size)
+    seen = work.attend(number, layer, q, how)
+    return seen.view(rows, key_heads, -1, count, size).permute(0, 3, 1, 2, 4).reshape(rows * count, -1)
+
+
+def _read_at_once(work: Work, qkv: Tensor, heads: int, key_heads: int) -> Tensor:
+    """Attention of prompts that have nothing before them: each over itself."""
+    qkv = qkv.to(work.reading).view(len(work.rows), work.count, -1, qkv.shape[-1]).transpose(1, 2)
+    q, k, v = qkv.split((heads, key_heads, key_heads), dim=1)
+    seen = functional.scaled_dot_product_attention(
+        q, k, v, is_causal=not work.two_way, scale=1.0, enable_gqa=heads != key_heads
+    )
+    return seen.transpose(1, 2).reshape(len(work.rows) * work.count, -1).to(work.group.like.dtype)

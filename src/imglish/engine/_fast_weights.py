@@ -1,0 +1,253 @@
+"""Reading a decoder of transformers as plain matrices: which decoders qualify, and their weights side by side.
+
+The weights of q, k and v become rows of one matrix, those of gate and up of another. The model's own parameters are
+views of it from then on, so that nothing is kept twice and the model itself goes on working, in training too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+KNOWN = frozenset(
+    f"{name}DecoderLayer"
+    for name in ("Gemma", "Llama", "Mistral", "Phi3", "Qwen2", "Qwen2VL", "Qwen2_5_VL", "Qwen3", "Qwen3VLText")
+)
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "SiLUActivation": functional.silu,
+    "SiLU": functional.silu,
+    "GELUTanh": partial(functional.gelu, approximate="tanh"),
+}
+ROPES = frozenset({"default", "linear", "llama3", "yarn"})  # whose angles depend on the position alone
+Matrix = Callable[[Tensor], Tensor]
+
+
+class NotLean(Exception):
+    """Why a decoder is left to transformers' own forward. Never leaves this package."""
+
+
+@dataclass(frozen=True)
+class Norm:
+    """The weight (size,) of a root mean square norm, as it multiplies, and its epsilon."""
+
+    weight: Tensor
+    epsilon: float
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.dtype == self.weight.dtype:
+            return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        return functional.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer. `qkv` gives (tokens, heads + 2 key heads, size) flattened, `up` gives gate and up side by side."""
+
+    before_attention: Norm
+    qkv: Matrix
+    between: tuple[Tensor, float] | None
+    """What q and k are multiplied by after a norm of their own (heads + key heads, size), and its epsilon (Qwen3)."""
+    out: Matrix
+    before_mlp: Norm
+    up: Matrix
+    down: Matrix
+    window: int | None
+    """How many tokens, itself included, a token sees; None is all."""
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """All that a step needs, and the stamp of the parameters it was read from."""
+
+    layers: tuple[Layer, ...]
+    norm: Norm
+    head: Matrix
+    embed: nn.Module
+    rotary: nn.Module
+    activation: Callable[[Tensor], Tensor]
+    heads: int
+    key_heads: int
+    size: int
+    scale: float
+    dtype: torch.dtype
+    """Of what flows from layer to layer."""
+    device: torch.device
+    body: Any
+    """The module of transformers that all this was read from, without the output layer."""
+    stamp: tuple[int, ...]
+
+
+def read(model: Any) -> Decoder:
+    """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules."""
+    body, head = find(model)
+    first = body.layers[0]
+    attention = first.self_attn
+    config = attention.config
+    heads = config.num_attention_heads
+    kept = next(iter(first.input_layernorm.parameters())).dtype
+    quantised = any(hasattr(module, "quantised") for module in body.modules())
+    flow = torch.float32 if quantised and kept is not torch.float32 and _on_cpu(body) else kept
+    layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow) for layer in body.layers)
+    return Decoder(
+        layers, _norm(body.norm, flow), _matrix([head], flow), body.embed_tokens, body.rotary_emb,
+        ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
+        float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
+    )  # fmt: skip
+
+
+def find(model: Any) -> tuple[Any, Any]:
+    """(the module with the layers, the output layer) of a model that qualifies; else NotLean says why not."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    bodies = [
+        module
+        for module in model.modules()
+        if isinstance(getattr(module, "layers", None), nn.ModuleList)
+        and getattr(module, "embed_tokens", None) is embeddings
+    ]
+    if model.training or model.config.is_encoder_decoder or len(bodies) != 1 or head is None:
+        raise NotLean("the model is in training, or is not one decoder with embeddings and an output layer")
+    body = bodies[0]
+    kinds = {type(layer) for layer in body.layers}
+    names = sorted(kind.__name__ for kind in kinds)
+    if len(kinds) != 1 or names[0] not in KNOWN or not all(k.__module__.startswith("transformers.") for k in kinds):
+        raise NotLean(f"its layers are of the kind {', '.join(names)}")
+    if not hasattr(body, "rotary_emb") or getattr(body.rotary_emb, "rope_type", "") not in ROPES:
+        raise NotLean("its angles of positions depend on the length of the text")
+    size = body.layers[0].self_attn.head_dim
+    if 2 * body.rotary_emb.inv_freq.numel() != size:
+        raise NotLean("only a part of each head is turned by its position")
+    if getattr(model.config.get_text_config(), "final_logit_softcapping", None):
+        raise NotLean("its logits are bounded")
+    if _activation(body.layers[0].mlp) not in ACTIVATIONS:
+        raise NotLean(f"its activation is {_activation(body.layers[0].mlp)}")
+    for module in (*body.modules(), head):
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            raise NotLean(f"somebody listens to a module of the kind {type(module).__name__}")
+    _check_modules(body, head)
+    return body, head
+
+
+def _check_modules(body: Any, head: Any) -> None:
+    for layer in body.layers:
+        for name, module in layer.named_modules():
+            if name.endswith("_proj") and not _is_linear(module):
+                raise NotLean(f"{name} is a {type(module).__name__}, which is not a plain matrix")
+    if not _is_linear(head):
+        raise NotLean(f"its output layer is a {type(head).__name__}")
+    tensors = [*body.parameters(), *head.parameters()]
+    places = {tensor.device for tensor in tensors}
+    if len(places) != 1 or next(iter(places)).type == "meta":
+        raise NotLean("its weights lie in several places")
+    if len({tensor.dtype for tensor in tensors if tensor.is_floating_point()}) != 1:
+        raise NotLean("its weights are of several precisions")
+    if any(tensor.is_inference() for tensor in tensors):
+        raise NotLean("its weights were made in inference mode")
+
+
+def stamp(model: Any) -> tuple[int, ...]:
+    """Changes whenever a parameter of the decoder is replaced, moved or written to."""
+    body, head = find(model)
+    numbers = [number for weight in body.parameters() for number in (weight.data_ptr(), weight._version)]
+    return (id(body), id(head), *numbers, *(weight._version for weight in head.parameters()))
+
+
+def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    qkv = [attention.qkv_proj] if hasattr(attention, "qkv_proj") else [attention.q_proj, attention.k_proj]
+    qkv += [] if len(qkv) == 1 else [attention.v_proj]
+    up = [mlp.gate_up_proj] if hasattr(mlp, "gate_up_proj") else [mlp.gate_proj, mlp.up_proj]
+    between = None
+    if hasattr(attention, "q_norm"):
+        q, k = _norm(attention.q_norm, flow), _norm(attention.k_norm, flow)
+        rows = (q.weight.expand(heads, -1), k.weight.expand(key_heads, -1))
+        between = torch.cat(rows), q.epsilon
+    return Layer(
+        _norm(layer.input_layernorm, flow), _matrix(qkv, flow), between, _matrix([attention.o_proj], flow),
+        _norm(layer.post_attention_layernorm, flow), _matrix(up, flow), _matrix([mlp.down_proj], flow),
+        _window(attention),
+    )  # fmt: skip
+
+
+def _window(attention: Any) -> int | None:
+    if hasattr(attention, "sliding_window"):
+        return attention.sliding_window  # type: ignore[no-any-return]
+    kinds = getattr(attention.config, "layer_types", None)
+    if kinds is not None and kinds[attention.layer_idx] != "sliding_attention":
+        return None
+    return getattr(attention.config, "sliding_window", None)
+
+
+def _norm(module: Any, flow: torch.dtype) -> Norm:
+    epsilon = getattr(module, "variance_epsilon", None)
+    if epsilon is None:  # Gemma's, which multiplies by one more than its weight, in float32
+        return Norm(1.0 + module.weight.detach().float(), float(module.eps))
+    return Norm(module.weight.detach().to(flow), float(epsilon))
+
+
+def _activation(mlp: Any) -> str:
+    return type(getattr(mlp, "act_fn", None) or mlp.activation_fn).__name__
+
+
+def _is_linear(module: Any) -> bool:
+    return type(module) is nn.Linear or hasattr(module, "quantised")
+
+
+def _on_cpu(module: nn.Module) -> bool:
+    return next(module.parameters()).device.type == "cpu"
+
+
+def _matrix(modules: Sequence[Any], flow: torch.dtype) -> Matrix:
+    """What multiplies what flows by all of them, their outputs side by side."""
+    if any(hasattr(module, "quantised") for module in modules):
+        return modules[0] if len(modules) == 1 else partial(_side_by_side, tuple(modules))
+    weight = fused([module.weight for module in modules])
+    bias = None
+    if any(module.bias is not None for module in modules):
+        for module in modules:
+            if module.bias is None:
+                raise NotLean("some of its matrices have a bias, and others beside them have none")
+        bias = fused([module.bias for module in modules])
+    if weight.dtype != flow:
+        return partial(_converted, weight, bias)
+    return partial(functional.linear, weight=weight, bias=bias)
+
+
+def _converted(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
+    return functional.linear(x.to(weight.dtype), weight, bias)
+
+
+def _side_by_side(modules: tuple[Any, ...], x: Tensor) -> Tensor:
+    return torch.cat([module(x) for module in modules], dim=-1)
+
+
+@torch.no_grad()
+def fused(weights: Sequence[nn.Parameter]) -> Tensor:
+    """All of them as one tensor, along the first dimension; each becomes a view of it."""
+    if len(weights) == 1:
+        return weights[0].detach()
+    if not _lie_together(weights):
+        whole = torch.cat([weight.detach() for weight in weights])
+        for weight, part in zip(weights, whole.split([len(weight) for weight in weights]), strict=True):
+            weight.data = part
+    first = weights[0].detach()
+    length = sum(len(weight) for weight in weights)
+    return first.as_strided((length, *first.shape[1:]), first.stride(), first.storage_offset())
+
+
+def _lie_together(weights: Sequence[Tensor]) -> bool:
+    storages = {weight.untyped_storage().data_ptr() for weight in weights}
+    ends = _ends(weights)
+    return len(storages) == 1 and all(begin == end for begin, end in ends) and all(w.is_contiguous() for w in weights)
+
+
+def _ends(weights: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
+    """(where each begins, where the one before it ends), in elements."""
+    for before, weight in itertools.pairwise(weights):
+        yield weight.storage_offset(), before.storage_offset() + before.numel()

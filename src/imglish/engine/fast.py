@@ -1,0 +1,275 @@
+"""The lean stepper: decoders like Llama's and Qwen2's stepped as plain functions, with the logits of transformers.
+
+What transformers does again at every token (modules within modules, masks, growing caches) is done once here. Where
+a decoder is of another kind, has LoRA on it or hooks in it, `lean` gives None, and `PlainStepper` does its work.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from imglish.engine import _fast_choice as choice
+from imglish.engine._fast_layers import Angles, Work, run
+from imglish.engine._fast_rows import Group, Prefix, Row
+from imglish.engine._fast_weights import Decoder, NotLean, find, read, stamp
+from imglish.engine.step import Past, Slot
+
+_read: weakref.WeakKeyDictionary[Any, Decoder] = weakref.WeakKeyDictionary()
+
+
+def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
+    """A lean stepper of this model, or None where its decoder does not qualify now.
+
+    `two_way`: a prompt without a past sees itself in both directions, as PaliGemma's does. Weights are read again
+    when they have changed; ask anew for each request or batch, a stepper is not told.
+    """
+    try:
+        known = _read.get(model)
+        if known is None or known.stamp != stamp(model):
+            _read[model] = known = read(model)
+    except NotLean:
+        return None
+    return LeanStepper(known, two_way=two_way)
+
+
+def why_plain(model: Any) -> str:
+    """Why this model is not stepped leanly; empty where it is."""
+    try:
+        find(model)
+    except NotLean as error:
+        return str(error)
+    return ""
+
+
+class LeanStepper:
+    """Rows of one decoder. The methods are those of `imglish.engine.step.Stepper`."""
+
+    def __init__(self, decoder: Decoder, *, two_way: bool = False) -> None:
+        self.decoder, self.two_way = decoder, two_way
+        self.queries = decoder.heads // decoder.key_heads
+        kind, self.attention = choice.attention_of(
+            str(decoder.device), decoder.dtype, decoder.key_heads, self.queries, decoder.size
+        )
+        self.angles = Angles(decoder, kind)
+        self.like = torch.empty(
+            len(decoder.layers), decoder.key_heads, 0, decoder.size, dtype=kind, device=decoder.device
+        )
+        self.own_loop = decoder.device.type == "cpu" and choice.prefers_own_loop(decoder.dtype)
+        self._windows = frozenset(layer.window for layer in decoder.layers)
+        self._groups: dict[tuple[int, int] | None, Group] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the decoder is."""
+        return self.decoder.device
+
+    @torch.inference_mode()
+    def prefill(
+        self,
+        tokens: Tensor,
+        *,
+        positions: Tensor | None = None,
+        mask: Tensor | None = None,
+        past: Past | None = None,
+        **more: Any,
+    ) -> tuple[Tensor, list[Slot]]:
+        prefix = _prefix(past)
+        given = self.decoder.embed(tokens) if tokens.dim() == 2 else tokens
+        longest, begin = given.shape[1], 0 if prefix is None else prefix.position
+        counts = [longest] * len(given) if mask is None else [int(count) for count in mask.sum(1)]
+        embeds = [row[longest - count :] for row, count in zip(given, counts, strict=True)]
+        if positions is None:
+            places = [torch.arange(begin, begin + count, device=self.device) for count in counts]
+        else:
+            places = [_narrow(positions[..., row, longest - count :]) for row, count in enumerate(counts)]
+        group = self._group(prefix)
+        ends = [int(place.max()) + 1 for place in places]
+        shared = 0 if prefix is None else prefix.length
+        rows = group.add(len(counts), length=shared, position=begin, room=max(counts))
+        try:
+            if any(value is not None for value in more.values()):
+                logits = self._read_by_model(rows, embeds, places, prefix, more)
+            else:
+                logits = torch.cat(self._forward(rows, embeds, places, last=True))
+        except BaseException:  # out of memory, or somebody stopped it: nothing of it stays
+            self.drop(rows)
+            raise
+        for row, end in zip(rows, ends, strict=True):
+            row.position = end
+        return logits, list(rows)
+
+    @torch.inference_mode()
+    def step(self, tokens: Tensor, slots: Sequence[Slot]) -> Tensor:
+        rows = [_row(slot) for slot in slots]
+        embeds = self.decoder.embed(tokens.to(self.device))
+        first = rows[0].group
+        if all(row.group is first and row.index == place for place, row in enumerate(rows)):
+            positions = torch.tensor([row.position for row in rows], device=self.device)
+            logits = self._logits(self._hidden([self._work(rows, 1)], embeds, positions))
+            self._took(rows, [1] * len(rows))
+            return logits
+        places = [torch.tensor([row.position], device=self.device) for row in rows]
+        return torch.cat(self._forward(rows, list(embeds[:, None]), places, last=True))
+
+    @torch.inference_mode()
+    def extend(self, tokens: Sequence[Sequence[int]], slots: Sequence[Slot]) -> list[Tensor]:
+        rows = [_row(slot) for slot in slots]
+        embeds = [self.decoder.embed(torch.as_tensor(one, device=self.device)) for one in tokens]
+        starts = [row.position for row in rows]
+        places = [torch.arange(at, at + len(one), device=self.device) for at, one in zip(starts, embeds, strict=True)]
+        return self._forward(rows, embeds, places, last=False)
+
+    @torch.inference_mode()
+    def fork(self, slot: Slot, count: int = 1) -> list[Slot]:
+        row = _row(slot)
+        prefix = self.past(slot)
+        return list(self._group(prefix).add(count, length=row.length, position=row.position, room=1))
+
+    @torch.inference_mode()
+    def rewind(self, slot: Slot, length: int, position: int) -> None:
+        row = _row(slot)
+        if length < row.group.begin:
+            assert row.group.prefix is not None
+            self._move(row, row.group.prefix.cut(length, position))
+        row.length, row.position = length, position
+
+    @torch.inference_mode()
+    def past(self, slot: Slot) -> Prefix:
+        row = _row(slot)
+        if row.own == 0 and row.group.prefix is not None:
+            return row.group.prefix
+        prefix = row.group.freeze(row)
+        self._move(row, prefix)
+        return prefix
+
+    @torch.inference_mode()
+    def drop(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            self._leave(_row(slot))
+
+    def _group(self, prefix: Prefix | None) -> Group:
+        key = None if prefix is None else prefix.key
+        if key not in self._groups:
+            self._groups[key] = Group(prefix, self.like)
+        return self._groups[key]
+
+    def _move(self, row: Row, prefix: Prefix) -> None:
+        """The row goes on from a prefix that is all it has."""
+        self._leave(row)
+        row.group = self._group(prefix)
+        row.length = prefix.length
+        row.index = len(row.group.rows)
+        row.group.reserve(row.index + 1, 1)
+        row.group.rows.append(row)
+
+    def _leave(self, row: Row) -> None:
+        group = row.group
+        group.remove(row)
+        if not group.rows:
+            del self._groups[None if group.prefix is None else group.prefix.key]
+
+    def _work(self, rows: Sequence[Row], count: int) -> Work:
+        group = rows[0].group
+        group.reserve(len(group.rows), max(row.own for row in rows) + count)
+        return Work(group, rows, count, self._windows, self.queries, self.decoder.dtype, self.two_way)
+
+    def _forward(
+        self, rows: Sequence[Row], embeds: Sequence[Tensor], places: Sequence[Tensor], *, last: bool
+    ) -> list[Tensor]:
+        """Logits (1, vocab) of the last token of each row, or (count, vocab) of all its tokens."""
+        like: dict[tuple[int, int], list[int]] = {}
+        for number, (row, one) in enumerate(zip(rows, embeds, strict=True)):
+            like.setdefault((id(row.group), len(one)), []).append(number)
+        for numbers in like.values():
+            numbers.sort(key=lambda number: rows[number].index)
+        order = [number for numbers in like.values() for number in numbers]
+        works = [self._work([rows[n] for n in numbers], count) for (_, count), numbers in like.items()]
+        wide = any(place.dim() == 2 for place in places)
+        given = [places[n].expand(3, -1) if wide and places[n].dim() == 1 else places[n] for n in order]
+        hidden = self._hidden(works, torch.cat([embeds[n] for n in order]), torch.cat(given, dim=-1))
+        counts = [len(one) for one in embeds]
+        parts = hidden.split([counts[n] for n in order])
+        self._took(rows, counts)
+        wanted = [part[-1:] if last else part for part in parts]
+        logits = self._logits(torch.cat(wanted)).split([len(part) for part in wanted])
+        found: list[Any] = [None] * len(rows)
+        for place, number in enumerate(order):
+            found[number] = logits[place]
+        return cast("list[Tensor]", found)
+
+    def _hidden(self, works: Sequence[Work], embeds: Tensor, positions: Tensor) -> Tensor:
+        with choice.own_loop(self.own_loop and len(embeds) == 1):
+            angles = self.angles.at(positions)
+            return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        with choice.own_loop(self.own_loop and len(hidden) == 1):
+            logits: Tensor = self.decoder.head(self.decoder.norm(hidden))
+        return logits.float()
+
+    @staticmethod
+    def _took(rows: Sequence[Row], counts: Sequence[int]) -> None:
+        for row, count in zip(rows, counts, strict=True):
+            row.length += count
+            row.position += count
+
+    def _read_by_model(
+        self,
+        rows: Sequence[Row],
+        embeds: Sequence[Tensor],
+        places: Sequence[Tensor],
+        prefix: Prefix | None,
+        more: dict[str, Any],
+    ) -> Tensor:
+        """Logits (rows, vocab) by transformers' own forward: it takes what stands beside the tokens (deepstack)."""
+        body, begin = self.decoder.body, 0 if prefix is None else prefix.length
+        longest = max(map(len, embeds))
+        tokens = embeds[0].new_zeros(len(embeds), longest, embeds[0].shape[-1])
+        mask = torch.ones(len(embeds), begin + longest, dtype=torch.long, device=self.device)
+        at = torch.zeros(*places[0].shape[:-1], len(embeds), longest, dtype=torch.long, device=self.device)
+        for number, (one, place) in enumerate(zip(embeds, places, strict=True)):
+            tokens[number, longest - len(one) :] = one
+            mask[number, begin : begin + longest - len(one)] = 0
+            at[..., number, longest - len(one) :] = place
+        cache = DynamicCache()
+        for number, layer in enumerate(() if prefix is None else prefix.layers):
+            k, v = layer.to(body.dtype).unsqueeze(1).expand(-1, len(embeds), -1, -1, -1)
+            cache.update(k, v, number)
+        kept = body.dtype
+        output = body(
+            inputs_embeds=tokens.to(kept), attention_mask=mask, position_ids=at, past_key_values=cache,
+            use_cache=True, **more,
+        )  # fmt: skip
+        for number, layer in enumerate(cache.layers):
+            for row, one in zip(rows, embeds, strict=True):
+                for part, state in enumerate((layer.keys, layer.values)):
+                    row.group.kv[number][part, row.index, :, : len(one)] = state[
+                        row.index - rows[0].index, :, -len(one) :
+                    ]
+            layer.keys = layer.values = None  # only one layer is there twice
+        self._took(rows, [len(one) for one in embeds])
+        hidden = output.last_hidden_state[:, -1]  # after the norm
+        return self.decoder.head(hidden.to(self.decoder.dtype)).float()
+
+
+def _narrow(positions: Tensor) -> Tensor:
+    """Positions (3, tokens) that agree are (tokens,)."""
+    return positions[0] if positions.dim() == 2 and bool((positions == positions[:1]).all()) else positions
+
+
+def _prefix(past: Any) -> Prefix | None:
+    if past is not None and not isinstance(past, Prefix):
+        raise TypeError("this past is of another stepper")
+    return past
+
+
+def _row(slot: Slot) -> Row:
+    if not isinstance(slot, Row):
+        raise TypeError("this slot is of another stepper")
+    return slot
