@@ -257,16 +257,12 @@ def event(choice: dict[str, Any]) -> str:
 
 
 def real_answer(vlm: Any, body: dict[str, Any]) -> dict[str, Any]:
-    """What a real model says to these messages, and what it cost."""
+    """What a real model says to these messages, special tokens and all, and what it cost."""
     options = {"max_tokens": body.get("max_tokens"), "temperature": body.get("temperature"), "stop": body.get("stop")}
     result = vlm.stream(body["messages"], **{k: v for k, v in options.items() if v is not None}).result
-    text = result.raw
-    if body.get("skip_special_tokens", True):
-        for token in vlm.loaded.family.special_tokens:
-            text = text.replace(token, "")
     receipt = result.receipt
     usage = {"prompt_tokens": receipt.prompt_tokens, "completion_tokens": receipt.generated_tokens}
-    return {"text": text, "usage": usage, "finish": "length" if receipt.truncated else "stop"}
+    return {"text": result.raw, "usage": usage, "finish": "length" if receipt.truncated else "stop"}
 
 
 def real_models(names: list[str]) -> dict[str, Any]:

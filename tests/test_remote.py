@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -575,3 +576,30 @@ def test_what_only_a_local_model_has_is_refused(server: Server, vlm: RemoteVLM) 
         vlm.score([], [])
     with pytest.raises(SkillError, match="no image"):
         vlm.run([imglish.Request("detect", ())])
+
+
+def test_several_samples_have_seeds_of_their_own(server: Server, vlm: RemoteVLM) -> None:
+    request = imglish.Request("ask", imglish_messages("?"), "?")
+    results = vlm.run([request, request], n=3, seed=5, temperature=1.0, batch=1)
+    assert len(results) == 6 and [body["seed"] for body in server.bodies()] == [5, 6, 7] * 2
+
+
+def imglish_messages(text: str) -> tuple[imglish.Message, ...]:
+    from imglish.core.types import to_messages
+
+    return to_messages({"role": "user", "content": [{"type": "image", "image": PICTURE}, text]})
+
+
+def test_an_answer_that_is_cancelled_or_late_is_what_has_come_of_it(server: Server, vlm: RemoteVLM) -> None:
+    stop = threading.Event()
+    server.set(text="abcdefghi")
+    stream = vlm.stream("Hello", cancel=stop)
+    pieces = [next(iter(stream))]
+    stop.set()
+    assert (pieces, stream.result.text, stream.result.receipt.truncated) == (["abc"], "abc", True)
+    assert [problem.message for problem in stream.result.problems if "cancelled" in problem.message]
+    server.will({"hang": 5})
+    late = vlm.ask(PICTURE, "?", deadline=0.2)
+    assert late.text == "" and any("deadline" in problem.message for problem in late.problems)
+    with pytest.raises(InputError, match="beams"):
+        vlm.ask(PICTURE, "?", beams=3)

@@ -54,8 +54,8 @@ class Said:
 
     @property
     def truncated(self) -> bool:
-        """Whether max_tokens, or the model's context, ended it."""
-        return self.finish == "length"
+        """Whether max_tokens or the model's context, a deadline or a cancellation ended it."""
+        return self.finish in ("length", "deadline", "cancelled")
 
     @property
     def written(self) -> int:

@@ -43,7 +43,7 @@ class Dialect:
             return False
         message = f"{failure.parameter} {failure.error.message}"
         named = [name for name in sorted(body, key=len, reverse=True) if re.search(rf"\b{name}\b", message)]
-        if _LENGTH in named and _NEW_LENGTH in message and self.length == _LENGTH:
+        if _LENGTH in named and _NEW_LENGTH in message:
             self.length = _NEW_LENGTH
             return True
         structured = "response_format" in body

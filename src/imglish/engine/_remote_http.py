@@ -59,7 +59,6 @@ class Server:
         self._client = httpx2.Client(
             headers={**key.headers(), "User-Agent": f"imglish/{imglish.__version__}"},
             params=dict(address.query),
-            timeout=httpx2.Timeout(self.patience.timeout, connect=min(_CONNECT, self.patience.timeout), pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
         )
         self._end = weakref.finalize(self, self._client.close)
@@ -84,9 +83,12 @@ class Server:
         """One try: the answer to a request. Raises Failure."""
         return self._whole("POST", path, body)
 
-    def stream(self, path: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-        """One try: the events of an answer. Raises Failure, where they break off in a way that is seen, too."""
-        with self._opened("POST", path, body) as response:
+    def stream(self, path: str, body: Mapping[str, Any], *, limit: float | None = None) -> Iterator[dict[str, Any]]:
+        """One try: the events of an answer. Raises Failure, where they break off in a way that is seen, too.
+
+        `limit` bounds the seconds of silence further than the server's own patience does.
+        """
+        with self._opened("POST", path, body, limit=limit) as response:
             kind = response.headers.get("content-type", "")
             if "event-stream" not in kind:  # a server that does not stream gives the whole
                 yield self._read(response)
@@ -103,8 +105,8 @@ class Server:
             except Garbled as why:
                 raise errors.garbled(self.address, why) from None
 
-    def rest(self, failure: Failure, tried: int) -> int:
-        """Waits before another try, and counts it; raises the error where another is of no use."""
+    def rest(self, failure: Failure, tried: int, *, most: float | None = None) -> int:
+        """Waits before another try, at `most` so long, and counts it; raises the error where that is of no use."""
         patience = self.patience
         if not failure.again or tried >= patience.retries:
             if tried:
@@ -114,7 +116,8 @@ class Server:
             failure.error.hint = f"the server asks to wait {failure.wait:.0f} seconds; try again then"
             raise failure.error from None
         wait = min(patience.first * 2**tried, patience.longest) * self._chance.uniform(0.75, 1.0)
-        self.sleep(max(wait, failure.wait or 0.0))
+        wait = max(wait, failure.wait or 0.0)
+        self.sleep(wait if most is None else min(wait, most))
         return tried + 1
 
     def _whole(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -142,7 +145,9 @@ class Server:
         return bytes(data)
 
     @contextmanager
-    def _opened(self, method: str, path: str, body: Mapping[str, Any] | None) -> Iterator[httpx2.Response]:
+    def _opened(
+        self, method: str, path: str, body: Mapping[str, Any] | None, *, limit: float | None = None
+    ) -> Iterator[httpx2.Response]:
         """A response with status 200. Every failure of the client inside becomes a Failure."""
         content = None if body is None else json.dumps(body, ensure_ascii=False).encode()
         if content is not None and len(content) > MOST_SENT:
@@ -151,15 +156,19 @@ class Server:
                 hint="send fewer pictures, or smaller ones: max_pixels",
             )
         headers = {} if content is None else {"Content-Type": "application/json"}
+        seconds = min(self.patience.timeout, limit or self.patience.timeout)
+        times = httpx2.Timeout(seconds, connect=min(_CONNECT, seconds), pool=None)
         try:
-            with self._client.stream(method, self.address.base + path, content=content, headers=headers) as response:
+            with self._client.stream(
+                method, self.address.base + path, content=content, headers=headers, timeout=times
+            ) as response:
                 if response.status_code != 200:
                     raise self._refusal(response)
                 yield response
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             raise errors.broken(self.address, _named(error), reached=False) from None
         except httpx2.TimeoutException:
-            raise errors.silent(self.address, self.patience.timeout) from None
+            raise errors.silent(self.address, seconds) from None
         except httpx2.TransportError as error:
             raise errors.broken(self.address, _named(error), reached=True) from None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
