@@ -71,7 +71,8 @@ class Request:
 
     `text` is the question (ask, chat, watch), the phrase (ground, segment), the thing (count) or the caption's
     instruction; `labels` is what detect looks for (empty: everything); `region` is what identify looks at;
-    `schema` is the JSON schema of extract; `detail` is brief, normal or full (caption).
+    `schema` is the JSON schema of extract; `detail` is brief, normal or full (caption). `form` is what the answer is to
+    look like, as `engine.forms.as_grammar` takes it; None leaves that to the skill.
     """
 
     skill: str
@@ -82,6 +83,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     detail: str = "normal"
     language: str = "en"
+    form: Any = None
 
 
 @dataclass(frozen=True)

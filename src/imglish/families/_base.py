@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from abc import ABC, abstractmethod
 from collections.abc import MutableMapping, Sequence
@@ -14,6 +15,7 @@ from imglish.core.types import ImageSource, Request, Sample, Size, VideoPart
 if TYPE_CHECKING:
     from imglish.core.codecs import Codec
     from imglish.core.results import Problem, Receipt, Result
+    from imglish.families._grammar import Node
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,19 @@ class Family(ABC):
     def banned(self, request: Request) -> tuple[str, ...]:
         """Special tokens that an answer to this request never has."""
         return ()
+
+    def grammar(self, request: Request, sizes: Sequence[Size]) -> Node | None:
+        """What an answer to this request looks like, so that it can always be read; None where any text will do.
+
+        `sizes` are of the request's images. Here the family's own file `_<name>_grammar.py` says it, where there is
+        one; a family whose grammar depends on the checkpoint has a method of its own. Raises InputError for what cannot
+        be promised.
+        """
+        name = f"{__package__}._{self.name}_grammar"
+        if importlib.util.find_spec(name) is None:
+            return None
+        found: Node | None = importlib.import_module(name).grammar(request, sizes)
+        return found
 
     @abstractmethod
     def answer(self, sample: Sample) -> list[Piece]:

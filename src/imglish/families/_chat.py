@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from imglish.core.results import Result
 from imglish.core.types import ImagePart, Message, Request, Sample, Size, VideoPart
-from imglish.families import _prompted
+from imglish.families import _prompted, _prompted_grammar
 from imglish.families._base import Picture, Piece, Plain, request_images
+from imglish.families._grammar import Node
 from imglish.families._hub import HubFamily
 
 SKILLS = frozenset({"ask", "caption", "chat", "count", "detect", "extract", "ground", "identify", "read", "segment"})
@@ -48,6 +49,9 @@ class ChatFamily(HubFamily):
 
     def answer(self, sample: Sample) -> list[Piece]:
         return [Plain(_prompted.written(sample, self.codec, _size(sample)))]
+
+    def grammar(self, request: Request, sizes: Sequence[Size]) -> Node | None:
+        return _prompted_grammar.grammar(request, self.codec, (*sizes, (1, 1))[0])
 
     def parse(
         self,

@@ -14,12 +14,17 @@ _DEPTH = 6  # deeper schemas are cut: a cyclic `$ref` must end
 
 
 class Leaf(NamedTuple):
-    """One name that is asked for. `columns` is empty, except for an array of objects."""
+    """One name that is asked for. `columns` is empty, except for an array of objects.
+
+    `missable`: the schema does not require it; `bounds` is the schema of the array that a repeated one stands for.
+    """
 
     path: tuple[str, ...]
     schema: Mapping[str, Any]
     columns: tuple[Leaf, ...] = ()
     repeated: bool = False
+    missable: bool = False
+    bounds: Mapping[str, Any] = {}
 
     @property
     def name(self) -> str:
@@ -37,20 +42,23 @@ def leaves(schema: Mapping[str, Any]) -> list[Leaf]:
     return list(_leaves(schema, schema, (), 0))
 
 
-def _leaves(node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[str, ...], depth: int) -> Iterator[Leaf]:
+def _leaves(
+    node: Mapping[str, Any], root: Mapping[str, Any], path: tuple[str, ...], depth: int, *, missable: bool = False
+) -> Iterator[Leaf]:
     node = resolve(node, root)
     properties = node.get("properties")
     if isinstance(properties, Mapping) and depth < _DEPTH:
+        required = node.get("required", ())
         for key, child in properties.items():
-            yield from _leaves(child, root, (*path, str(key)), depth + 1)
+            yield from _leaves(child, root, (*path, str(key)), depth + 1, missable=key not in required)
         return
     items = node.get("items")
     if node.get("type") == "array" and isinstance(items, Mapping) and depth < _DEPTH:
         inner = resolve(items, root)
         columns = tuple(_leaves(inner, root, (), depth + 1)) if isinstance(inner.get("properties"), Mapping) else ()
-        yield Leaf(path, inner, columns, repeated=True)
+        yield Leaf(path, inner, columns, repeated=True, missable=missable, bounds=node)
     elif path:
-        yield Leaf(path, node)
+        yield Leaf(path, node, missable=missable)
 
 
 def resolve(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -70,6 +78,11 @@ def resolve(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, An
             nullable = nullable or len(solid) < len(choices)
             node = solid[0] if solid else {"type": "null"}
             continue
+        kinds = node.get("type")
+        if isinstance(kinds, list):
+            solid_kinds = [kind for kind in kinds if kind != "null"]
+            nullable = nullable or len(solid_kinds) < len(kinds)
+            node = {**node, "type": solid_kinds[0] if solid_kinds else "null"}
         break
     return {**node, "nullable": True} if nullable else node
 
@@ -114,7 +127,7 @@ def read(schema: Mapping[str, Any], lines: Sequence[str]) -> tuple[dict[str, Any
         values = found.get(leaf.name, [])
         if not values:
             problems.append((f"nothing was written for {leaf.name!r}", ""))
-        _put(data, leaf.path, _value(leaf, values, problems))
+        _place(data, leaf, _value(leaf, values, problems))
     return data, problems, understood
 
 
@@ -127,7 +140,7 @@ def fill(schema: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str,
         if value is None:
             problems.append((f"nothing was written for {leaf.name!r}", ""))
         if not leaf.repeated:
-            _put(data, leaf.path, _typed(leaf, value, problems))
+            _place(data, leaf, _typed(leaf, value, problems))
             continue
         rows = (
             value if isinstance(value, Sequence) and not isinstance(value, str) else () if value is None else (value,)
@@ -137,7 +150,7 @@ def fill(schema: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str,
             for row in rows:
                 cells: dict[str, Any] = {}
                 for column in leaf.columns:
-                    _put(cells, column.path, _typed(column, _at(row, column.path), problems))
+                    _place(cells, column, _typed(column, _at(row, column.path), problems))
                 filled.append(cells)
         else:
             filled = [_typed(leaf, row, problems) for row in rows]
@@ -172,7 +185,7 @@ def _value(leaf: Leaf, values: list[str], problems: list[tuple[str, str]]) -> An
             problems.append((f"a row of {leaf.name!r} has {len(cells)} cells, not {len(leaf.columns)}", value))
         row: dict[str, Any] = {}
         for number, column in enumerate(leaf.columns):
-            _put(row, column.path, _coerce(cells[number] if number < len(cells) else MISSING, column, problems))
+            _place(row, column, _coerce(cells[number] if number < len(cells) else MISSING, column, problems))
         rows.append(row)
     return rows
 
@@ -180,9 +193,9 @@ def _value(leaf: Leaf, values: list[str], problems: list[tuple[str, str]]) -> An
 def _coerce(text: str, leaf: Leaf, problems: list[tuple[str, str]]) -> Any:
     schema = leaf.schema
     if text in ("", MISSING):
-        return None if schema.get("nullable") else MISSING
+        return None if schema.get("nullable") or None in schema.get("enum", ()) else MISSING
     kind = schema.get("type")
-    allowed = schema.get("enum")
+    allowed = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(allowed, Sequence) and not isinstance(allowed, str):
         for choice in allowed:
             if str(choice).lower() == text.lower():
@@ -217,6 +230,20 @@ def _at(data: Any, path: Sequence[str]) -> Any:
     for key in path:
         data = data.get(key) if isinstance(data, Mapping) else None
     return data
+
+
+def _place(data: dict[str, Any], leaf: Leaf, value: Any) -> None:
+    """Puts a value where it belongs. A missing one is left out where the schema allows that and has no word for it."""
+    if not (leaf.missable and value == MISSING and not _may_say_missing(leaf.schema)):
+        _put(data, leaf.path, value)
+
+
+def _may_say_missing(schema: Mapping[str, Any]) -> bool:
+    """Whether N/A is a value of this schema."""
+    if "enum" in schema or "const" in schema or "pattern" in schema or schema.get("format") == "date":
+        return MISSING in schema.get("enum", ())
+    fits = int(schema.get("minLength", 0)) <= len(MISSING) <= int(schema.get("maxLength", len(MISSING)))
+    return schema.get("type", "string") == "string" and fits
 
 
 def _put(data: dict[str, Any], path: Sequence[str], value: Any) -> None:

@@ -10,6 +10,8 @@ out. Nothing here knows a tokenizer: text may be cut into tokens in any way the 
 
 from __future__ import annotations
 
+import calendar
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -42,6 +44,15 @@ class Chars(Node):
 
 
 @dataclass(frozen=True)
+class Line(Node):
+    """Text of `least` to `most` characters that neither begins nor ends in a space, nor has two in a row."""
+
+    without: str = ""
+    least: int = 1
+    most: int | None = None
+
+
+@dataclass(frozen=True)
 class Mark(Node):
     """One special token."""
 
@@ -63,11 +74,13 @@ class Pick(Node):
 class Digits(Node):
     """A number in digits within `bounds(numbers)`, both ends included, without leading zeros.
 
-    With `decimals` it counts the last decimal: 0.25 is the number 25 of a Digits with two.
+    With `decimals` it counts the last decimal: 0.25 is the number 25 of a Digits with two. With `width` it has exactly
+    so many digits, zeros in front.
     """
 
     bounds: Callable[[Numbers], tuple[int, int]]
     decimals: int = 0
+    width: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,15 +135,25 @@ def maybe(part: Node | str) -> Node:
     return Many(node(part), 0, 1)
 
 
-def words(without: str = "") -> Node:
-    """Text of one character or more that neither begins nor ends in a space; `without` are characters it never has."""
-    return Many(Chars(without=f"{without} "), 1, None, maybe(" "))
-
-
 def labels(names: Collection[str], *, without: str = "") -> Node:
-    """One of the names where any are given, else any `words`."""
+    """One of the names where any are given, else any text; `without` are characters that it never has."""
     known = [name.strip() for name in names if name.strip()]
-    return Or(*known) if known else words(without)
+    return Or(*known) if known else Line(without)
+
+
+def json_text(name: str) -> str:
+    """A name as it stands between the quotes of a JSON string."""
+    return json.dumps(name, ensure_ascii=False)[1:-1]
+
+
+def date() -> Node:
+    """A day that exists, as 2024-02-29."""
+
+    def days(numbers: Numbers) -> tuple[int, int]:
+        return 1, calendar.monthrange(numbers[0], numbers[1])[1]
+
+    year, month = Digits(lambda _: (1000, 9999), width=4), Digits(lambda _: (1, 12), width=2)
+    return Seq(Fresh(), year, "-", month, "-", Digits(days, width=2), Fresh())
 
 
 def whole(low: int, high: int) -> Node:
@@ -174,6 +197,12 @@ def boxed(codec: Codec, size: Size, *, between: str) -> Node:
     """A box's four numbers in digits."""
     numbers = [Digits(bounds, decimals(codec)) for bounds in corners(codec, size)]
     return Seq(Fresh(), numbers[0], between, numbers[1], between, numbers[2], between, numbers[3], Fresh())
+
+
+def boxed_pairs(codec: Codec, size: Size) -> Node:
+    """A box's two corners in digits: `(1,2),(3,4)`."""
+    numbers = [Digits(bounds, decimals(codec)) for bounds in corners(codec, size)]
+    return Seq(Fresh(), "(", numbers[0], ",", numbers[1], "),(", numbers[2], ",", numbers[3], ")", Fresh())
 
 
 def placed(codec: Codec, size: Size, tokens: Sequence[str]) -> Node:

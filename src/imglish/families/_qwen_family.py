@@ -17,9 +17,10 @@ from imglish.core.errors import ImageError, InputError
 from imglish.core.frames import Fitted, Resized
 from imglish.core.results import Result
 from imglish.core.types import ImagePart, Message, Request, Size, TextPart, VideoPart
-from imglish.families import _prompted, _qwen_film
+from imglish.families import _prompted, _prompted_grammar, _qwen_film
 from imglish.families._base import Control, Loaded, Picture, Piece, Plain
 from imglish.families._chat import SKILLS, ChatFamily
+from imglish.families._grammar import Node
 from imglish.families._hub import View
 from imglish.families._locations import LONGEST
 from imglish.families._qwen_film import Clip
@@ -63,6 +64,7 @@ class QwenFamily(ChatFamily):
     patch: int = 14
     timed: ClassVar[bool] = False  # whether the model is told the seconds between two pairs of frames
     opening = "<|im_start|>assistant\n"
+    text_key: ClassVar[str] = "text_content"  # what a line of text is called
 
     def words(self, request: Request, size: Size) -> list[Piece]:
         """How a skill is asked for, after the pictures."""
@@ -182,7 +184,9 @@ class QwenFamily(ChatFamily):
         is_film = "video_grid_thw" in tensors
         look = loaded.model.model.get_video_features if is_film else loaded.model.model.get_image_features
         seen = look(**tensors, return_dict=True)
-        return [torch.cat(list(one)) for one in (seen.pooler_output, *(getattr(seen, "deepstack_features", None) or ()))]
+        return [
+            torch.cat(list(one)) for one in (seen.pooler_output, *(getattr(seen, "deepstack_features", None) or ()))
+        ]
 
     def positions(self, loaded: Loaded, ids: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
         """(3, length): time, row and column of what is seen; the three are one for text."""
@@ -190,6 +194,14 @@ class QwenFamily(ChatFamily):
         grids = self.on_device(loaded, {n: t for n, t in self.join(loaded, views).items() if not n.startswith("pixel")})
         found: torch.Tensor = loaded.model.model.get_rope_index(**tensors, **grids)[0][:, 0]
         return found.to(ids.device)
+
+    def grammar(self, request: Request, sizes: Sequence[Size]) -> Node | None:
+        """None for the Thinking editions, whose answers begin with a thought of any length."""
+        return None if "<think>" in self.opening else self.said(request, (*sizes, (1, 1))[0])
+
+    def said(self, request: Request, size: Size) -> Node | None:
+        """The grammar of an answer without a thought."""
+        return _prompted_grammar.grammar(request, self.codec, size, text_key=self.text_key)
 
     def parse(
         self,

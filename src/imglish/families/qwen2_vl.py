@@ -10,8 +10,9 @@ from typing import Any
 from imglish.core.codecs import Bins, Codec, Identity
 from imglish.core.results import Result
 from imglish.core.types import Request, Sample, Size
-from imglish.families import _qwen_cards, _qwen_family, _qwen_tags
+from imglish.families import _qwen_cards, _qwen_family, _qwen_grammar, _qwen_tags
 from imglish.families._base import Control, Loaded, Piece, Plain
+from imglish.families._grammar import Node
 from imglish.families._qwen_family import QwenFamily
 from imglish.families._region_answers import sizes_of
 
@@ -23,6 +24,7 @@ class Family(QwenFamily):
     model_type = "qwen2_vl"
     model_class = "Qwen2VLForConditionalGeneration"
     prompted = frozenset({"extract", "read", "segment"})
+    text_key = "text"
     codec = Codec(Identity(), Bins(1000, centre=False))
     checkpoints = _qwen_cards.QWEN2
     pitfalls = (
@@ -50,6 +52,11 @@ class Family(QwenFamily):
         if sample.skill in ("detect", "ground"):
             return _qwen_tags.answer(sample.truth, self.codec, sizes_of(sample)[0], labels=sample.skill == "detect")
         return super().answer(sample)
+
+    def said(self, request: Request, size: Size) -> Node | None:
+        if request.skill in ("detect", "ground"):
+            return _qwen_grammar.grammar(request, self.codec, size)
+        return super().said(request, size)
 
     def read(self, request: Request, said: str, size: Size, **told: Any) -> Result:
         if request.skill in ("detect", "ground"):

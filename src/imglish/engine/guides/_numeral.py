@@ -8,33 +8,41 @@ DIGITS = "0123456789"
 
 
 @lru_cache(maxsize=1 << 16)
-def after(prefix: str, low: int, high: int, decimals: int) -> tuple[str, bool]:
+def after(prefix: str, low: int, high: int, decimals: int = 0, width: int = 0) -> tuple[str, bool]:
     """(characters that may follow `prefix`, whether it may end there), for a number from `low` to `high`.
 
-    Bounds count the last decimal: with two decimals 0.25 is 25. Nothing has a leading zero; -0 does not occur.
+    Bounds count the last decimal: with two decimals 0.25 is 25. Nothing has a leading zero, except that with a `width`
+    all have as many digits; -0 does not occur.
 
     >>> after("1", 12, 20, 0)
     ('23456789', False)
     >>> after("0", 0, 100, 2)
     ('.', True)
     """
+    if width:
+        return "".join(char for char in DIGITS if _padded(prefix + char, low, high, width)), len(prefix) == width
     following = "".join(char for char in f"-.{DIGITS}" if _reaches(prefix + char, low, high, decimals))
     return following, _is_done(prefix, low, high, decimals)
 
 
 @lru_cache(maxsize=1 << 16)
-def shortest(prefix: str, low: int, high: int, decimals: int) -> str:
+def shortest(prefix: str, low: int, high: int, decimals: int = 0, width: int = 0) -> str:
     """The fewest characters that end a number begun with `prefix`."""
     waiting = [""]
     while waiting:
         longer: list[str] = []
         for more in waiting:
-            following, done = after(prefix + more, low, high, decimals)
+            following, done = after(prefix + more, low, high, decimals, width)
             if done:
                 return more
             longer += [more + char for char in following]
         waiting = longer
     raise AssertionError(f"no number from {low} to {high} begins with {prefix!r}")
+
+
+def _padded(text: str, low: int, high: int, width: int) -> bool:
+    span = 10 ** (width - len(text)) if len(text) <= width else 0
+    return span > 0 and int(text) * span <= high and int(text) * span + span - 1 >= low
 
 
 def value(text: str, decimals: int) -> int:

@@ -221,4 +221,4 @@ class MachineGuide:
 
 def automaton(grammar: Node, words: Vocabulary) -> Automaton:
     """The automaton of a grammar. Raises InputError where the vocabulary cannot write it."""
-    return Automaton(compile_grammar(grammar, words.special), words)
+    return Automaton(compile_grammar(grammar, words.id), words)

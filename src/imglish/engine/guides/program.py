@@ -6,14 +6,14 @@ A state is a frozen set of threads, so that equal states are one state whatever 
 from __future__ import annotations
 
 import string
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
 from imglish.core.errors import InputError
 from imglish.engine.guides import _numeral
-from imglish.families._grammar import Chars, Digits, Fresh, Lit, Many, Mark, Node, Numbers, Or, Pick, Seq
+from imglish.families._grammar import Chars, Digits, Fresh, Line, Lit, Many, Mark, Node, Numbers, Or, Pick, Seq
 
 _CONTINUED = frozenset(range(0x80, 0xC0))
 _ASCII = frozenset(range(0x20, 0x7F))
@@ -81,8 +81,7 @@ class Program:
             if step.fresh:
                 waiting += [Thread(to) for to in step.to]
             elif step.digits is not None:
-                low, high = step.digits.bounds(thread.numbers)
-                following, done = _numeral.after(thread.digits, low, high, step.digits.decimals)
+                following, done = _after(step.digits, thread)
                 if done:
                     number = _numeral.value(thread.digits, step.digits.decimals)
                     waiting += [Thread(to, (*thread.numbers, number)) for to in step.to]
@@ -101,10 +100,8 @@ class Program:
             step = self.steps[thread.at]
             if step.bytes is not None and byte in step.bytes:
                 moved += [Thread(to, thread.numbers) for to in step.to]
-            elif step.digits is not None:
-                low, high = step.digits.bounds(thread.numbers)
-                if chr(byte) in _numeral.after(thread.digits, low, high, step.digits.decimals)[0]:
-                    moved.append(thread._replace(digits=thread.digits + chr(byte)))
+            elif step.digits is not None and chr(byte) in _after(step.digits, thread)[0]:
+                moved.append(thread._replace(digits=thread.digits + chr(byte)))
         return self.closure(moved) if moved else frozenset()
 
     def first_bytes(self, state: State) -> set[int]:
@@ -115,8 +112,7 @@ class Program:
             if step.bytes is not None:
                 found |= step.bytes
             elif step.digits is not None:
-                low, high = step.digits.bounds(thread.numbers)
-                found |= set(map(ord, _numeral.after(thread.digits, low, high, step.digits.decimals)[0]))
+                found |= set(map(ord, _after(step.digits, thread)[0]))
         return found
 
     def specials(self, state: State) -> list[int]:
@@ -156,7 +152,7 @@ class Program:
                 return way
             if step.digits is not None:
                 low, high = step.digits.bounds(thread.numbers)
-                more = _numeral.shortest(thread.digits, low, high, step.digits.decimals)
+                more = _numeral.shortest(thread.digits, low, high, step.digits.decimals, step.digits.width)
                 _write(way, more.encode())
                 number = _numeral.value(thread.digits + more, step.digits.decimals)
                 thread = Thread(self._best(step), (*thread.numbers, number))
@@ -189,7 +185,7 @@ class Program:
         self.longest = int(max((c for c in self.cost if c != float("inf")), default=0)) + _NUMERAL * numerals + 1
 
 
-def compile_grammar(node: Node, special: dict[str, int]) -> Program:
+def compile_grammar(node: Node, special: Callable[[str], int | None]) -> Program:
     """The program of a grammar. Raises InputError for a special token that the vocabulary does not have."""
     program = Program()
 
@@ -209,6 +205,8 @@ def compile_grammar(node: Node, special: dict[str, int]) -> Program:
                 return text(part.text.encode(), to)
             case Chars():
                 return chars(part, to)
+            case Line():
+                return line(part, to)
             case Mark():
                 token = _id(special, part.token)
                 return add(Step([to], tokens={token: 0}, ids=[token]))
@@ -242,6 +240,24 @@ def compile_grammar(node: Node, special: dict[str, int]) -> Program:
             begins.append(add(Step([add(Step([place], bytes=second))], bytes=first)))
         return add(Step(begins))
 
+    def line(part: Line, to: int) -> int:
+        """Places for so many letters written, from the last to the first; a space stands between two letters only."""
+        if part.most == 0:
+            return to
+        letter = Chars(without=f"{part.without} ")
+        last = max(part.least, 1) if part.most is None else part.most
+        here = add(Step([to]))
+        if part.most is None:  # from `least` on it goes on as it likes
+            again = chars(letter, here)
+            program.steps[here].to += [again, text(b" ", again)]
+        after = before = here  # where one is with that many letters, and with one more
+        for number in range(last - 1, 0, -1):
+            one = chars(letter, after)
+            ways = [one] + ([text(b" ", chars(letter, before))] if number + 2 <= last or part.most is None else [])
+            after, before = add(Step([*ways, *([to] if number >= part.least else [])])), after
+        begin = chars(letter, after)
+        return add(Step([begin, *([to] if part.least == 0 else [])]))
+
     def many(part: Many, to: int) -> int:
         between = part.between or Seq()
         if part.most is None:
@@ -271,6 +287,11 @@ def compile_grammar(node: Node, special: dict[str, int]) -> Program:
     return program
 
 
+def _after(digits: Digits, thread: Thread) -> tuple[str, bool]:
+    low, high = digits.bounds(thread.numbers)
+    return _numeral.after(thread.digits, low, high, digits.decimals, digits.width)
+
+
 def _indices(step: Step, numbers: Numbers) -> Collection[int]:
     """The indices of a step's tokens that fit what was written."""
     if step.pick is None or step.pick.allowed is None:
@@ -279,10 +300,11 @@ def _indices(step: Step, numbers: Numbers) -> Collection[int]:
     return allowed if isinstance(allowed, range) else list(allowed)
 
 
-def _id(special: dict[str, int], token: str) -> int:
-    if token not in special:
+def _id(special: Callable[[str], int | None], token: str) -> int:
+    found = special(token)
+    if found is None:
         raise InputError(f"this model's vocabulary has no token {token!r}, which its answers are made of")
-    return special[token]
+    return found
 
 
 def _is_silent(step: Step) -> bool:

@@ -29,8 +29,8 @@ class Vocabulary:
         count = min(len(tokenizer), width)
         self.rust = llguidance.hf.from_tokenizer(tokenizer, n_vocab=max(width, len(tokenizer)), eos_token=ends)
         added = tokenizer.added_tokens_decoder
-        self.special = {str(token): number for number, token in added.items() if token.special}
-        powerful = set(self.special.values()) | set(ends)
+        self._known = {**tokenizer.get_vocab(), **{str(token): number for number, token in added.items()}}
+        powerful = {number for number, token in added.items() if token.special} | set(ends)
         self.bytes = [b"" if n in powerful else self.rust.decode_bytes([n]) for n in range(count)]
         self.by_text: dict[bytes, int] = {}
         for number, text in enumerate(self.bytes):
@@ -40,6 +40,11 @@ class Vocabulary:
         self._by_first = self._columns()
         self.end_mask = torch.zeros(width, dtype=torch.bool)
         self.end_mask[ends] = True
+
+    def id(self, token: str) -> int | None:
+        """The id of a token by its name."""
+        found = self._known.get(token)
+        return None if found is None or found >= self.width else int(found)
 
     def _columns(self) -> dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
         """By first byte: (ids, bytes (n, longest), lengths) of the tokens that begin with it, longest first."""
