@@ -21,7 +21,6 @@ from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
 from imglish.engine.loop import Job
 from imglish.engine.prefix import PrefixTree
-from imglish.engine.prompt import prompts
 from imglish.engine.runner import Runner
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
@@ -120,7 +119,12 @@ def test_what_goes_on_from_a_start_takes_its_place() -> None:
 def test_with_and_without_what_is_kept_logits_are_equal(loaded: Loaded) -> None:
     image, more = picture(0), picture(1)
     first = ask(image, text="How many cats are here, and of which colours?")
-    cases = [first, ask(image, text="How many dogs?"), ask(more, text="How many dogs?"), ask(image, text="How many dogs?")]
+    cases = [
+        first,
+        ask(image, text="How many dogs?"),
+        ask(more, text="How many dogs?"),
+        ask(image, text="How many dogs?"),
+    ]
     turns = (*first.messages, Message("assistant", (TextPart("three"),)), Message("user", (TextPart("And which?"),)))
     if "chat" in loaded.family.skills:
         cases += [Request("chat", turns, "And which?")]

@@ -236,7 +236,7 @@ def _layer(
 
 
 def adopted(rows: Rows, place: Place) -> bool:
-    """Gives a place what is free in a buffer: beside its like, or a row that nobody has. False where there is neither."""
+    """Gives a place what is free in a buffer: beside its like, or a row that nobody has; False without either."""
     lived_in = {rows.row_of[one.number]: one for one in rows.alive}
     row = next((r for r, one in lived_in.items() if place.root is not None and one.root is place.root), None)
     if row is not None and place.shared > max(one.shared for one in rows.alive if rows.row_of[one.number] == row):

@@ -192,7 +192,14 @@ class Starts:
 
 def _same(past: Past | None, other: Past | None) -> bool:
     """Whether two starts have the same memory."""
-    return past is not None and other is not None and getattr(past, "kept", past) is getattr(other, "kept", other)
+    if past is None or other is None:
+        return False
+    return _memory(past) == _memory(other)
+
+
+def _memory(past: Past) -> Any:
+    key = getattr(past, "key", None)
+    return id(getattr(past, "kept", past)) if key is None else key
 
 
 def _common(a: Sequence[int], b: Sequence[int]) -> int:

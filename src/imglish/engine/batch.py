@@ -1,4 +1,4 @@
-"""Which requests run together: their order, a budget of tokens, pictures opened ahead, and what to do without memory."""
+"""Which requests run together: their order, a budget of tokens, pictures opened ahead, what to do without memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ U = TypeVar("U")
 
 @dataclass
 class Budget:
-    """How much runs at once: answers, and tokens whose keys and values are held. Running out of memory halves the answers."""
+    """How much runs at once: answers, and tokens whose keys and values are held."""
 
     rows: int
     tokens: int

@@ -1,4 +1,4 @@
-"""How answers are decoded: the options, one answer on its way, and its pieces for whoever watches. The loop is `loop`."""
+"""How answers are decoded: the options, one answer on its way, its pieces for whoever watches. The loop is `loop`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Options:
     stop: tuple[str, ...] = ()
     """The answer ends before any of these strings."""
     seed: int | None = None
-    """The same seed gives the same samples, whatever else is in the batch; sample number k of a request has seed + k."""
+    """The same seed gives the same samples, whatever else is in the batch; sample k of a request has seed + k."""
     batch: int = 32
     """Requests that are decoded together; no answer depends on it."""
     top_k: int = 0

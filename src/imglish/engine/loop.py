@@ -17,11 +17,13 @@ from imglish.core.errors import MemoryLimitError
 from imglish.engine._sampling import Draw, Rules
 from imglish.engine._starts import Starts
 from imglish.engine.batch import Budget, is_out_of_memory
+from imglish.engine.fast import lean
 from imglish.engine.generate import Decoded, Options, append, detokenize, ends_of
 from imglish.engine.guide import Guide
 from imglish.engine.plain import PlainStepper
 from imglish.engine.prefix import PrefixTree
 from imglish.engine.prompt import Prompt
+from imglish.engine.seq2seq import Seq2SeqStepper
 from imglish.engine.step import Slot, Stepper
 from imglish.families._base import Loaded
 
@@ -261,12 +263,20 @@ class _Queue:
 
 
 def stepper_of(loaded: Loaded) -> Stepper:
-    """What steps this model's decoder."""
-    if loaded.model.config.is_encoder_decoder:
-        from imglish.engine.seq2seq import Seq2SeqStepper
+    """What steps this model's decoder as it is now: the lean stepper where it qualifies, else the plain one."""
+    model, two_way = loaded.model, bool(getattr(loaded.family, "two_way", False))
+    if model.config.is_encoder_decoder:
+        return _kept_stepper(loaded, lambda: Seq2SeqStepper(model))
+    found = lean(model, two_way=two_way)
+    return _kept_stepper(loaded, lambda: PlainStepper(model, two_way=two_way)) if found is None else found
 
-        return Seq2SeqStepper(loaded.model)
-    return PlainStepper(loaded.model, two_way=getattr(loaded.family, "two_way", False))
+
+def _kept_stepper(loaded: Loaded, make: Callable[[], Stepper]) -> Stepper:
+    """One for each model: it holds no weights of its own."""
+    known: tuple[Any, Stepper] | None = loaded.extra.get("_stepper")
+    if known is None or known[0] is not loaded.model:
+        known = loaded.extra["_stepper"] = (loaded.model, make())
+    return known[1]
 
 
 def _is_done(row: Decoded) -> bool:

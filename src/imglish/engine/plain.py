@@ -127,9 +127,11 @@ class PlainStepper:
     def _together(self, places: list[Place]) -> Rows:
         """The buffer that has just these places, made where there is none."""
         largest = max((p.rows for p in places if p.rows is not None), key=lambda rows: len(rows.alive), default=None)
-        if largest is not None and {id(p) for p in largest.alive} <= {id(p) for p in places}:
-            if all(p.rows is largest or adopted(largest, p) for p in places) and not largest.wasted():
-                return largest
+        here = {id(place) for place in places}
+        if largest is None or not {id(place) for place in largest.alive} <= here:
+            return gathered(places, self.device)
+        if all(place.rows is largest or adopted(largest, place) for place in places) and not largest.wasted():
+            return largest
         return gathered(places, self.device)
 
     def _run(

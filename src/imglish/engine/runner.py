@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequen
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imglish.core.errors import InputError
 from imglish.core.types import Request
 from imglish.engine import beams
 from imglish.engine._sampling import rules
@@ -39,18 +38,14 @@ class Runner:
         self.prefixes = PrefixTree() if prefixes is None else prefixes
         self.loaded: Loaded | None = None
 
-    def _use(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-        self._with = Loop(loaded, kept=self.features, prefixes=self.prefixes)
-        self._without = Loop(loaded, kept={}, prefixes=None, stepper=self._with.stepper)
-
     def loop(self, options: Options, loaded: Loaded) -> Loop:
-        """The loop that keeps what it computes, or the one that does not."""
-        if loaded is not self.loaded:
-            if self.loaded is not None and loaded.model is not self.loaded.model:
-                self.forget()
-            self._use(loaded)
-        return self._with if options.cache else self._without
+        """A loop over the model as it is now, that keeps what it computes unless the options say otherwise."""
+        if self.loaded is not None and loaded.model is not self.loaded.model:
+            self.forget()
+        self.loaded = loaded
+        if options.cache:
+            return Loop(loaded, kept=self.features, prefixes=self.prefixes)
+        return Loop(loaded, kept={}, prefixes=None)
 
     def forget(self) -> None:
         """Lets go of all that is kept of pictures and prompts."""
@@ -73,8 +68,14 @@ class Runner:
         jobs = self._jobs(ready, ranked, options, guide)
         width = beams.count(loaded, options)
         if width > 1:
-            yield from self._beams(loaded, jobs, options, width)
-            return
+            guided: list[Job] = []  # a search with beams has no guide: those that have one are decoded by the loop
+            for job in jobs:
+                if job.guide is not None:
+                    guided.append(job)
+                else:
+                    self._search(loop, job, width)
+                    yield job.index, Answer(job.prompt.request, job.prompt, job.row)
+            jobs = iter(guided)
         for changed in loop.run(jobs, Budget(options.batch, options.tokens)):
             for job in changed:
                 if job.row.ended or job.row.stopped:
@@ -87,9 +88,8 @@ class Runner:
         loop = self.loop(options, loaded)
         (job,) = self._jobs([request], [0], replace(options, n=1), guide)
         width = beams.count(loaded, options)
-        steps: Iterable[Any]
-        if width > 1:
-            steps = (None for _ in self._beams(loaded, [job], options, width))
+        if width > 1 and job.guide is None:
+            steps: Iterable[Any] = (self._search(loop, one, width) for one in [job])
         else:
             steps = loop.run([job], Budget(1, options.tokens))
         return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: Answer(request, job.prompt, job.row)
@@ -119,12 +119,8 @@ class Runner:
                     job.remember = request.skill == "chat"
                     yield job
 
-    def _beams(self, loaded: Loaded, jobs: Iterable[Job], options: Options, width: int) -> Iterator[tuple[int, Answer]]:
-        """Answers by a search with beams: the prompt's encoding is kept, each search is one of transformers'."""
-        loop = self.loop(options, loaded)
-        for job in jobs:
-            if job.guide is not None:
-                raise InputError("a guided answer is not searched with beams", hint="leave beams out, or give beams=1")
-            encoded = loop.starts.encode(job) if loaded.model.config.is_encoder_decoder else None
-            beams.search(loaded, job, width, encoded=encoded)
-            yield job.index, Answer(job.prompt.request, job.prompt, job.row)
+    def _search(self, loop: Loop, job: Job, width: int) -> None:
+        """One answer by a search with beams; an encoder-decoder's prompt is encoded once and kept."""
+        loaded = loop.loaded
+        encoded = loop.starts.encode(job) if loaded.model.config.is_encoder_decoder else None
+        beams.search(loaded, job, width, encoded=encoded)

@@ -1,4 +1,4 @@
-"""How probable given answers are: one look at the image and the question, then all answers side by side in one forward."""
+"""How probable given answers are: one look at image and question, then all answers side by side in one forward."""
 
 from __future__ import annotations
 

@@ -96,10 +96,11 @@ class Seq2SeqStepper(PlainStepper):
         """Keys and values of the encoder's output, where all rows have them; else they are made again."""
         if not all(one.keys for one in seen):
             return DynamicCache()
-        return DynamicCache([
-            tuple(torch.cat([_padded(getattr(one, name)[layer], longest, 2) for one in seen]) for name in ("keys", "values"))
-            for layer in range(len(seen[0].keys))
-        ])  # fmt: skip
+        pairs = []
+        for layer in range(len(seen[0].keys)):
+            keys = torch.cat([_padded(one.keys[layer], longest, 2) for one in seen])
+            pairs.append((keys, torch.cat([_padded(one.values[layer], longest, 2) for one in seen])))
+        return DynamicCache(pairs)
 
     def _causal(self, embeds: Tensor, ledger: Ledger) -> Tensor:
         """(rows, 1, new, all): each new token sees those before it."""
