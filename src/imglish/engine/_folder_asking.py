@@ -31,7 +31,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "watch": ("text",),
 }
 NEEDS = frozenset({"ask", "ground", "segment", "identify", "count", "extract", "chat", "watch"})
-WITHOUT_EFFECT = frozenset({"batch", "memory_limit", "deadline", "cancel"})  # options that change no answer
+WITHOUT_EFFECT = frozenset({"batch", "memory_limit", "deadline", "cancel", "cache", "tokens"})  # options that change no answer
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imglish.core.errors import InputError
+from imglish.engine import budget
 from imglish.families._base import Loaded
 
 
@@ -46,7 +47,12 @@ class Options:
     tokens: int = 32768
     """Tokens whose keys and values are held at once; a request that does not fit waits until others have ended."""
 
+    memory_limit: int | str | None = None
+    """Bytes, or text as "4GB", that a request may take at its peak, with the weights; None is what is free."""
+
     def __post_init__(self) -> None:
+        if self.memory_limit is not None:
+            object.__setattr__(self, "memory_limit", budget.parse(self.memory_limit))
         stop: Any = self.stop
         object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
         most = 1 << 20

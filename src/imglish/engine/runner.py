@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imglish.core.types import Request
-from imglish.engine import beams
+from imglish.engine import beams, budget
 from imglish.engine._sampling import rules
 from imglish.engine.batch import Budget, chunks, opened, order
 from imglish.engine.cache import FeatureCache
@@ -76,7 +76,7 @@ class Runner:
                     self._search(loop, job, width)
                     yield job.index, Answer(job.prompt.request, job.prompt, job.row)
             jobs = iter(guided)
-        for changed in loop.run(jobs, Budget(options.batch, options.tokens)):
+        for changed in loop.run(jobs, Budget(options.batch, budget.tokens_within(loaded, options))):
             for job in changed:
                 if job.row.ended or job.row.stopped:
                     yield job.index, Answer(job.prompt.request, job.prompt, job.row)
@@ -108,6 +108,8 @@ class Runner:
         numbers = iter(indices)
         together = options.batch if not self.loaded.family.native else 1
         for chunk in chunks(ready, together):
+            for request in chunk:
+                budget.check(self.loaded, request, options)
             for request, prompt in zip(chunk, self.prompts(chunk, options), strict=True):
                 told = rules(
                     self.loaded, self.loaded.family.banned(request), repetition_penalty=options.repetition_penalty

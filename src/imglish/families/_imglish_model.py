@@ -146,6 +146,9 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+TOGETHER = 16  # pictures encoded at once: what the encoder needs meanwhile does not grow with a long prompt
+
+
 def look(
     loaded: Loaded, tensors: dict[str, Any], receipts: Sequence[Receipt], *, kept: MutableMapping[Any, Any]
 ) -> tuple[dict[str, Any], list[Seen]]:
@@ -159,11 +162,12 @@ def look(
     found = {key: kept[key] for key in set(keys) if key in kept}
     hits = [sum(key in found for key in row) for row in rows]
     fresh = list({key: place for place, key in reversed([*enumerate(keys)]) if key not in found}.items())
-    if fresh:
-        places = [place for _, place in fresh]
+    for start in range(0, len(fresh), TOGETHER):
+        some = fresh[start : start + TOGETHER]
+        places = [place for _, place in some]
         frames = tensors["frame_mask"][places] if "frame_mask" in tensors else None
         encoded = _encode(loaded, tensors["pixel_values"][places], frames)
-        for (key, _), value in zip(fresh, encoded, strict=True):
+        for (key, _), value in zip(some, encoded, strict=True):
             found[key] = kept[key] = value
     rest["image_features"] = [found[key][0] for key in keys]
     doubts = [_doubts([found[key][1] for key in row]) for row in rows]

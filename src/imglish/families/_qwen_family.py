@@ -37,6 +37,7 @@ SPECIAL_TOKENS = (
     "<|video_pad|>",
 )  # fmt: skip
 MOST_SHAPELESS = 200  # the reference refuses pictures whose sides differ by more than this factor
+PATCHES = 8192  # of a film, encoded at once: what the encoder needs meanwhile does not grow with its length
 _THOUGHT = "</think>"
 _AS_THEY_ARE = frozenset({"ask", "chat", "watch"})  # skills whose messages are the prompt
 
@@ -139,6 +140,13 @@ class QwenFamily(ChatFamily):
         width, height = self._frame(merge).fit(checked(size)).size
         return (width // (self.patch * merge)) * (height // (self.patch * merge))
 
+    def frame_tokens(self, loaded: Loaded, size: Size, frames: int) -> float:
+        """Tokens of one of so many frames of a film: two frames share theirs."""
+        pictures = loaded.processor.image_processor
+        width, height = _qwen_film.bounds(pictures, frames).fit(checked(size)).size
+        cells = (width // pictures.patch_size) * (height // pictures.patch_size)
+        return cells / pictures.merge_size**2 / pictures.temporal_patch_size
+
     def views(self, loaded: Loaded, pictures: Sequence[Image.Image], frames: Sequence[bool]) -> list[View]:
         """Frames are looked at in `encode`, when it is known which film each belongs to."""
         pairs = zip(pictures, frames, strict=True)
@@ -181,12 +189,16 @@ class QwenFamily(ChatFamily):
 
         tensors = self.on_device(loaded, self.join(loaded, views))
         tensors.pop("second_per_grid_ts", None)
-        is_film = "video_grid_thw" in tensors
-        look = loaded.model.model.get_video_features if is_film else loaded.model.model.get_image_features
-        seen = look(**tensors, return_dict=True)
-        return [
-            torch.cat(list(one)) for one in (seen.pooler_output, *(getattr(seen, "deepstack_features", None) or ()))
-        ]
+        if "video_grid_thw" not in tensors:
+            return _seen(loaded.model.model.get_image_features(**tensors, return_dict=True))
+        pixels, ((moments, high, wide),) = tensors["pixel_values_videos"], tensors["video_grid_thw"].tolist()
+        step, found = max(PATCHES // (high * wide), 1), []
+        for start in range(0, moments, step):  # no moment of a film sees another
+            some = pixels[start * high * wide : (start + step) * high * wide]
+            grid = torch.tensor([[len(some) // (high * wide), high, wide]], device=pixels.device)
+            look = loaded.model.model.get_video_features
+            found.append(_seen(look(pixel_values_videos=some, video_grid_thw=grid, return_dict=True)))
+        return [torch.cat(layer) for layer in zip(*found, strict=True)]
 
     def positions(self, loaded: Loaded, ids: torch.Tensor, views: Sequence[View]) -> torch.Tensor:
         """(3, length): time, row and column of what is seen; the three are one for text."""
@@ -236,6 +248,13 @@ class QwenFamily(ChatFamily):
 
     def _frame(self, merge: int) -> Resized:
         return Resized(self.pixels[0], self.pixels[1], self.patch * merge)
+
+
+def _seen(found: Any) -> list[torch.Tensor]:
+    """What the encoder gives: (tokens, hidden), and the same for each later layer that takes more."""
+    import torch
+
+    return [torch.cat(list(one)) for one in (found.pooler_output, *(getattr(found, "deepstack_features", None) or ()))]
 
 
 def checked(size: Size) -> Size:

@@ -52,7 +52,7 @@ def look(loaded: Loaded, clip: Clip, views: list[View], *, timed: bool) -> None:
 
     pictures = loaded.processor.image_processor
     first = views[clip.indices[0]]
-    size = _frame(pictures, clip.total).fit(first.fitted.original).size
+    size = bounds(pictures, clip.total).fit(first.fitted.original).size
     token = loaded.tokenizer.convert_tokens_to_ids(TOKEN)
     grid = (size[1] // pictures.patch_size, size[0] // pictures.patch_size)
     count = math.prod(grid) // pictures.merge_size**2
@@ -72,7 +72,7 @@ def look(loaded: Loaded, clip: Clip, views: list[View], *, timed: bool) -> None:
             views[index] = View(fitted, (token,) * count, tensors) if place == 0 else View(fitted, ())
 
 
-def _frame(pictures: Any, total: int) -> Resized:
+def bounds(pictures: Any, total: int) -> Resized:
     """How one of `total` frames is resized; the checkpoint's own bound for pictures holds, too."""
     multiple = pictures.patch_size * pictures.merge_size
     cell = multiple**2
