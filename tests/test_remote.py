@@ -486,6 +486,15 @@ def test_a_bare_refusal_is_tried_once_without_what_we_added(server: Server, vlm:
         vlm.ask(PICTURE, "?")
 
 
+def test_a_refusal_of_something_else_teaches_nothing(server: Server, vlm: RemoteVLM) -> None:
+    server.set(unnamed=["messages"], forms=[])
+    with pytest.raises(RemoteError, match="Bad request"):
+        vlm.extract(PICTURE, ["shop"])
+    server.set(unnamed=[], forms=["json_schema"], text='{"shop": "Kiosk"}')
+    assert not vlm.extract(PICTURE, ["shop"]).problems
+    assert {"logprobs", "response_format"} <= set(server.bodies()[-1])
+
+
 def test_a_cut_answer_and_a_withheld_one_say_so(server: Server, vlm: RemoteVLM) -> None:
     server.will({"text": "a long", "finish": "length"}, {"text": None, "message": {"refusal": "I cannot."}})
     cut, withheld = vlm.ask(PICTURE, "?"), vlm.ask(PICTURE, "?")

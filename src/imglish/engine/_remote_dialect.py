@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from imglish.core.results import Problem
@@ -37,29 +38,27 @@ class Dialect:
                 body["response_format"] = given
         return body
 
-    def learns(self, failure: Failure, body: Mapping[str, Any], shape: str) -> bool:
-        """Whether a refusal says what to leave out, so that another try makes sense."""
+    def learns(self, failure: Failure, body: Mapping[str, Any], shape: str) -> Callable[[], None] | None:
+        """Leaves out what a refusal speaks of, so that another try makes sense; None where there is nothing to learn.
+
+        What comes back unlearns it again, for when the next try is refused as well: it was about something else then.
+        """
         if failure.error.status not in _STATUSES:
-            return False
+            return None
         message = f"{failure.parameter} {failure.error.message}"
         named = [name for name in sorted(body, key=len, reverse=True) if re.search(rf"\b{name}\b", message)]
         if _LENGTH in named and _NEW_LENGTH in message:
             self.length = _NEW_LENGTH
-            return True
+            return partial(setattr, self, "length", _LENGTH)
         structured = "response_format" in body
         if structured and ("response_format" in named or _MARKS.search(message)):
             return self._step_down(body, shape)
-        left = next((name for name in named if name not in _NEVER), None)
-        if left is not None:
-            self.without.add(left)
-            return True
-        if failure.error.status == 404:
-            return False
+        left = {name for name in named if name not in _NEVER}
+        if left or failure.error.status == 404:
+            return self._leave_out(left)
         if structured:
             return self._step_down(body, shape)
-        extras = {name for name in OURS if name in body}
-        self.without |= extras
-        return bool(extras)
+        return self._leave_out({name for name in OURS if name in body})
 
     def problems(self, wanted: Mapping[str, Any], schema: Mapping[str, Any] | None, shape: str) -> list[Problem]:
         """What was asked for and is not in what was sent."""
@@ -71,8 +70,12 @@ class Dialect:
             found.append(Problem(SERVER, f"the server has no structured output for this form: the answer was {how}"))
         return found
 
-    def _step_down(self, body: Mapping[str, Any], shape: str) -> bool:
+    def _leave_out(self, names: set[str]) -> Callable[[], None] | None:
+        self.without |= names
+        return partial(self.without.difference_update, names) if names else None
+
+    def _step_down(self, body: Mapping[str, Any], shape: str) -> Callable[[], None]:
         """From a schema to plain JSON to words: one step below what was refused, whoever got there first."""
         refused = FORMS.index(str(body["response_format"]["type"]))
         self.form[shape] = max(self.form.get(shape, 0), refused + 1)
-        return True
+        return partial(self.form.__setitem__, shape, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from imglish.core.errors import RemoteError
@@ -34,7 +34,7 @@ class Line:
             assert isinstance(last, Result)
             return last
         call = Call.of(self.model, self.family, request, options, streamed=False)
-        tried = 0
+        tried, lessons = 0, list[Callable[[], None]]()
         while True:
             body, said = self._body(call), Said()
             try:
@@ -42,7 +42,7 @@ class Line:
                 said.complete(self.server.address.base)
                 return self._result(call, said)
             except Failure as failure:
-                if not self.dialect.learns(failure, body, call.shape):
+                if not self._learns(failure, body, call.shape, lessons):
                     tried = self.server.rest(failure, tried)
 
     def pieces(self, request: Request, options: Options, *, begun: float | None = None) -> Iterator[str | Result]:
@@ -53,7 +53,7 @@ class Line:
         end = _End(options, time.monotonic() if begun is None else begun)
         call = Call.of(self.model, self.family, request, options, streamed=True)
         held = max((len(word) for word in options.stop), default=1) - 1  # a stop string may be half there
-        given, tried, said = "", 0, Said()
+        given, tried, said, lessons = "", 0, Said(), list[Callable[[], None]]()
         while not end.reason:
             body, said = self._body(call), Said()
             try:
@@ -69,13 +69,24 @@ class Line:
                     said.complete(self.server.address.base)
                 break
             except Failure as failure:
-                if not end.reason and (given or not self.dialect.learns(failure, body, call.shape)):
+                if not end.reason and (given or not self._learns(failure, body, call.shape, lessons)):
                     tried = self.server.rest(failure, tried, most=end.left)
         said.finish = said.finish or end.reason
         rest = self._after(given, said.text) if len(said.text) > len(given) or not end.reason else ""
         if rest:
             yield rest
         yield self._result(call, said)
+
+    def _learns(self, failure: Failure, body: dict[str, Any], shape: str, lessons: list[Callable[[], None]]) -> bool:
+        """Whether to ask again at once, having learnt what to leave out; lessons that did not help are unlearnt."""
+        lesson = self.dialect.learns(failure, body, shape)
+        if lesson is not None:
+            lessons.append(lesson)
+            return True
+        for unlearn in lessons:
+            unlearn()
+        lessons.clear()
+        return False
 
     def _body(self, call: Call) -> dict[str, Any]:
         return self.dialect.body(call.wanted, call.schema, call.shape)
