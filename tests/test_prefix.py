@@ -21,6 +21,7 @@ from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
 from imglish.engine.loop import Job
 from imglish.engine.prefix import PrefixTree
+from imglish.engine.prompt import prompts
 from imglish.engine.runner import Runner
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
@@ -149,8 +150,7 @@ def test_images_of_equal_placeholders_are_told_apart(loaded: Loaded) -> None:
     b = a.copy()
     b.putpixel((60, 45), tuple(255 - value for value in a.getpixel((60, 45))))  # type: ignore[union-attr]
     runner = Runner()
-    runner.loop(Options(), loaded)
-    one, two = (runner.prompts([ask(image)], Options())[0] for image in (a, b))
+    one, two = prompts(loaded, [ask(a)], {})[0], prompts(loaded, [ask(b)], {})[0]
     assert torch.equal(one.ids, two.ids)
     places = one.places.nonzero()[:, 0].tolist()
     assert all(one.symbols[place] != two.symbols[place] for place in places)

@@ -77,6 +77,26 @@ class Options:
         list[str] | None, typer.Option(help="End the answer before this text; repeatable.", rich_help_panel=WRITING)
     ] = None
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.", rich_help_panel=WRITING)] = None
+    top_k: Annotated[
+        int | None, typer.Option(help="Sample from so many of the likeliest tokens.", min=0, rich_help_panel=WRITING)
+    ] = None
+    min_p: Annotated[
+        float | None,
+        typer.Option(help="Sample from this share of the likeliest one up.", min=0.0, max=1.0, rich_help_panel=WRITING),
+    ] = None
+    repetition_penalty: Annotated[
+        float | None, typer.Option(help="Above 1, repeating becomes less likely.", rich_help_panel=WRITING)
+    ] = None
+    beams: Annotated[
+        int | None, typer.Option(help="Search with so many beams; 1 is greedy.", min=1, rich_help_panel=WRITING)
+    ] = None
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds; what is not there by then is cut.", rich_help_panel=WRITING)
+    ] = None
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(help="Refuse what takes more, say 4GB; what is free if not given.", rich_help_panel=WRITING),
+    ] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT)] = (
         False
     )
@@ -130,7 +150,10 @@ class Options:
 
     def writing(self) -> dict[str, Any]:
         """How to write, as keyword arguments of a skill: only what was given."""
-        names = ("max_tokens", "temperature", "top_p", "stop", "seed")
+        names = (
+            "max_tokens", "temperature", "top_p", "stop", "seed", "top_k", "min_p", "repetition_penalty", "beams",
+            "deadline", "memory_limit",
+        )  # fmt: skip
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 

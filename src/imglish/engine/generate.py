@@ -44,6 +44,8 @@ class Options:
     """Whatever has `is_set()`, as threading.Event: once it is set, answers end as they are, and say so."""
     cache: bool = True
     """Whether keys and values of prompts, and features of images, are kept and looked for."""
+    guided: bool = True
+    """Whether answers that have a form (boxes, numbers, JSON) can only be written in it."""
     tokens: int = 32768
     """Tokens whose keys and values are held at once; a request that does not fit waits until others have ended."""
 

@@ -11,14 +11,12 @@ from imglish.engine import beams, budget
 from imglish.engine._sampling import rules
 from imglish.engine.batch import Budget, chunks, opened, order
 from imglish.engine.cache import FeatureCache
+from imglish.engine.constrain import guide_for
 from imglish.engine.generate import Decoded, Options, pieces
-from imglish.engine.guide import Guide
 from imglish.engine.loop import Job, Loop
 from imglish.engine.prefix import PrefixTree
 from imglish.engine.prompt import Prompt, prompts
 from imglish.families._base import Loaded
-
-GuideOf = Callable[[Request, Loaded], Guide | None]
 
 
 @dataclass(frozen=True)
@@ -59,18 +57,17 @@ class Runner:
         options: Options,
         *,
         opening: Callable[[Request], Request],
-        guide: GuideOf | None = None,
     ) -> Iterator[tuple[int, Answer]]:
         """(index of its request, answer) as they end: `options.n` for each request."""
         loop = self.loop(options, loaded)
         ranked = order(requests)
         ready = opened((requests[index] for index in ranked), opening)
-        jobs = self._jobs(ready, ranked, options, guide)
+        jobs = self._jobs(ready, ranked, options)
         width = beams.count(loaded, options)
         if width > 1:
-            guided: list[Job] = []  # a search with beams has no guide: those that have one are decoded by the loop
+            guided: list[Job] = []  # a search with beams has no guide: what must have a form is decoded by the loop
             for job in jobs:
-                if job.guide is not None:
+                if _has_form(job):
                     guided.append(job)
                 else:
                     self._search(loop, job, width)
@@ -81,14 +78,12 @@ class Runner:
                 if job.row.ended or job.row.stopped:
                     yield job.index, Answer(job.prompt.request, job.prompt, job.row)
 
-    def pieces(
-        self, loaded: Loaded, request: Request, options: Options, *, guide: GuideOf | None = None
-    ) -> tuple[Iterator[str], Callable[[], Answer]]:
+    def pieces(self, loaded: Loaded, request: Request, options: Options) -> tuple[Iterator[str], Callable[[], Answer]]:
         """(the pieces of one answer, whose pictures are open; what it was when they have ended)."""
         loop = self.loop(options, loaded)
-        (job,) = self._jobs([request], [0], replace(options, n=1), guide)
+        (job,) = self._jobs([request], [0], replace(options, n=1))
         width = beams.count(loaded, options)
-        if width > 1 and job.guide is None:
+        if width > 1 and not _has_form(job):
             steps: Iterable[Any] = (self._search(loop, one, width) for one in [job])
         else:
             steps = loop.run([job], Budget(1, options.tokens))
@@ -100,9 +95,7 @@ class Runner:
         kept: MutableMapping[Any, Any] = self.features if options.cache else {}
         return prompts(self.loaded, requests, kept)
 
-    def _jobs(
-        self, ready: Iterable[Request], indices: Sequence[int], options: Options, guide: GuideOf | None
-    ) -> Iterator[Job]:
+    def _jobs(self, ready: Iterable[Request], indices: Sequence[int], options: Options) -> Iterator[Job]:
         """Jobs of requests whose pictures are open, made a few at a time."""
         assert self.loaded is not None, "there is a loop before there are jobs"
         numbers = iter(indices)
@@ -116,7 +109,7 @@ class Runner:
                 )
                 index = next(numbers)
                 for sample in range(options.n):
-                    guided = guide(request, self.loaded) if guide is not None else None
+                    guided = guide_for(request, self.loaded) if options.guided else None
                     job = Job(index, prompt, options, told, guided, sample)
                     job.remember = request.skill == "chat"
                     yield job
@@ -126,3 +119,8 @@ class Runner:
         loaded = loop.loaded
         encoded = loop.starts.encode(job) if loaded.model.config.is_encoder_decoder else None
         beams.search(loaded, job, width, encoded=encoded)
+
+
+def _has_form(job: Job) -> bool:
+    """Whether a form of the answer was asked for, so that it is kept whatever else was asked."""
+    return job.guide is not None and (job.prompt.request.form is not None or job.prompt.request.skill == "extract")

@@ -24,8 +24,8 @@ from imglish.core.types import (
 )
 from imglish.engine import score
 from imglish.engine._remote_address import is_address
+from imglish.engine.cache import Shelf
 from imglish.engine.generate import Decoded, Options
-from imglish.engine.guide import Guide
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.runner import Answer, Runner
 from imglish.engine.schema import as_schema
@@ -180,7 +180,7 @@ class VLM:
             self.check(request)
         results: dict[tuple[int, int], Result] = {}
         counts = [0] * len(wanted)
-        for index, answer in self._runner.run(self.loaded, wanted, chosen, opening=open_request, guide=self.guide):
+        for index, answer in self._runner.run(self.loaded, wanted, chosen, opening=open_request):
             results[index, counts[index]] = finish(self.loaded, answer)
             counts[index] += 1
         return [results[index, number] for index in range(len(wanted)) for number in range(counts[index])]
@@ -200,10 +200,9 @@ class VLM:
             asked.append((request, tuple(options)))
         return score.scores(self._runner, self.loaded, asked, self.options, opening=open_request)
 
-    def guide(self, request: Request, loaded: Loaded) -> Guide | None:
-        """What constrains the answer to a request; None where nothing does."""
-        guide: Guide | None = getattr(loaded.family, "guide", lambda *_: None)(request, loaded)
-        return guide
+    def keep_in(self, folder: str | Path, *, most_bytes: int = 1 << 32) -> None:
+        """Keeps features of images in a folder, too, for other processes and later ones; the oldest go first."""
+        self._runner.features.shelf = Shelf(folder, self.loaded, most_bytes=most_bytes)
 
     def forget(self) -> None:
         """Lets go of all features and keys and values that are kept."""
@@ -252,7 +251,7 @@ class Stream:
 
     def _run(self) -> Iterator[str]:
         vlm, opened = self._vlm, open_request(self._request)
-        pieces, answer = vlm._runner.pieces(vlm.loaded, opened, self._options, guide=vlm.guide)
+        pieces, answer = vlm._runner.pieces(vlm.loaded, opened, self._options)
         yield from pieces
         self._result = finish(vlm.loaded, answer())
 
