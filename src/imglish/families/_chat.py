@@ -62,7 +62,8 @@ class ChatFamily(HubFamily):
         tokens: Sequence[str] | None = None,
         logprobs: Sequence[float] | None = None,
     ) -> Result:
-        return _prompted.parse(request, raw, self.codec, sizes[0] if sizes else (1, 1), logprobs=logprobs)
+        size = sizes[0] if sizes else (1, 1)
+        return _prompted.parse(request, raw, self.codec, size, tokens=tokens, logprobs=logprobs)
 
 
 def _size(sample: Sample) -> Size:

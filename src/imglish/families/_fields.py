@@ -66,9 +66,9 @@ def resolve(node: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, An
     nullable = False
     for _ in range(_DEPTH):
         reference = node.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#/"):
+        if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
             target: Any = root
-            for key in reference[2:].split("/"):
+            for key in reference[2:].split("/") if reference != "#" else ():
                 target = target.get(key, {}) if isinstance(target, Mapping) else {}
             node = target if isinstance(target, Mapping) else {}
             continue

@@ -20,7 +20,7 @@ _DECIMALS = 4
 _LONGEST = 2000  # characters of one text that a schema may ask for
 _UNSAID = (
     "pattern", "not", "oneOf", "if", "then", "else", "patternProperties", "propertyNames", "dependentRequired",
-    "dependentSchemas", "minProperties", "uniqueItems", "contains", "prefixItems",
+    "dependentSchemas", "minProperties", "uniqueItems", "contains", "prefixItems", "allOf", "$ref",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ answer was cut, the items before the cut are kept and the cut is recorded.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
@@ -18,7 +19,7 @@ from imglish.core import geometry
 from imglish.core.codecs import Codec, Normalised
 from imglish.core.results import PARSE, RANGE, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import Request, Sample, Size
-from imglish.families import _fields
+from imglish.families import _field_confidence, _fields
 from imglish.families._locations import LONGEST
 
 REGIONS = frozenset({"detect", "ground", "segment", "read"})
@@ -77,14 +78,29 @@ def written(sample: Sample, codec: Codec, size: Size) -> str:
     return json.dumps(truth.data, ensure_ascii=False) if skill == "extract" else sample.answer
 
 
-def parse(request: Request, raw: str, codec: Codec, size: Size, *, logprobs: Sequence[float] | None = None) -> Result:
+def parse(
+    request: Request,
+    raw: str,
+    codec: Codec,
+    size: Size,
+    *,
+    tokens: Sequence[str] | None = None,
+    logprobs: Sequence[float] | None = None,
+) -> Result:
     """The result that such an answer says. Never raises on model text."""
     problems: list[Problem] = []
     sure = _probability(logprobs)
     if len(raw) > LONGEST:
         problems.append(Problem(PARSE, f"only the first {LONGEST} characters were read", raw[:80]))
     if request.skill == "extract":
-        return _record(request, raw, problems)
+        record = _record(request, raw, problems)
+        if tokens is None or logprobs is None:
+            return record
+        try:
+            said = json.loads(raw)
+        except (ValueError, RecursionError):
+            return record
+        return dataclasses.replace(record, confidence=_field_confidence.of_json(said, tokens, logprobs))
     if request.skill not in REGIONS:
         text = raw[:LONGEST].strip()
         if not text:

@@ -230,7 +230,7 @@ class QwenFamily(ChatFamily):
 
     def read(self, request: Request, said: str, size: Size, **told: Any) -> Result:
         """The result that an answer, without the thought before it, says; `told` are its tokens and logprobs."""
-        return _prompted.parse(request, said, self.codec, size, logprobs=told.get("logprobs"))
+        return _prompted.parse(request, said, self.codec, size, **told)
 
     def read_image_processor(self, folder: Path) -> Any:
         """As it was published: `size` may stand under older names, the type of the processor does not matter."""

@@ -34,7 +34,7 @@ def parse(
     """The result that such an answer says. Within a string the quotes of a key would be escaped: no text is changed."""
     if request.skill == "read":
         said = said.replace(_THEIRS, _OURS)
-    result = _prompted.parse(request, said, codec, size, logprobs=logprobs)
+    result = _prompted.parse(request, said, codec, size, tokens=tokens, logprobs=logprobs)
     return surely(result, _ITEM, tokens=tokens, logprobs=logprobs)
 
 
