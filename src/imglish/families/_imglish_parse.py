@@ -12,7 +12,7 @@ import numpy as np
 from imglish.core.geometry import Floats
 from imglish.core.results import PARSE, RANGE, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import Request, Size
-from imglish.families import _fields
+from imglish.families import _field_confidence, _fields
 from imglish.families._imglish_text import BINS, CODEC, SPECIAL_TOKENS
 from imglish.families._locations import LONGEST, Atom, atoms, labelled, outlines, token_atoms
 
@@ -31,6 +31,7 @@ class Answer:
             self.complain(f"only the first {LONGEST} characters were read", raw[:80])
         self.atoms = atoms(self.text, MARKS)
         self.tokens = token_atoms(tokens, MARKS) if tokens is not None and logprobs is not None else None
+        self.told = tokens if logprobs is not None else None
         self.logprobs = list(logprobs or ())
 
     def complain(self, message: str, text: str = "") -> None:
@@ -161,7 +162,10 @@ def _record(request: Request, answer: Answer) -> Record:
         answer.problems.append(Problem(kind, message, text))
     if not understood:
         answer.complain("no field could be read", answer.text[:200])
-    return Record(data=data, schema=schema, **answer.done())
+    sure = None
+    if answer.told is not None:
+        sure = _field_confidence.of_lines(schema, answer.told, answer.logprobs, between="<sep>")
+    return Record(data=data, schema=schema, confidence=sure, **answer.done())
 
 
 def _text(answer: Answer) -> Text:
