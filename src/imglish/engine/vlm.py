@@ -113,9 +113,13 @@ class VLM:
         """What this model can be asked for."""
         return tuple(skill for skill in SKILLS if skill in self.loaded.family.skills)
 
-    def ask(self, image: Pictures, question: str, **options: Any) -> Text:
-        """The answer to a question about one image or several (a list)."""
-        return cast(Text, self._one(_request("ask", image, question), options))
+    def ask(self, image: Pictures, question: str, *, form: Any = None, **options: Any) -> Text:
+        """The answer to a question about one image or several (a list).
+
+        `form` is what the answer must look like: a list of choices, "integer", "number", "date", "yes or no", a range,
+        a compiled regular expression, a pydantic class or a JSON schema.
+        """
+        return cast(Text, self._one(_request("ask", image, question, form=form), options))
 
     def caption(
         self, image: Pictures, text: str = "", *, detail: str = "normal", tone: str = "factual", **options: Any
