@@ -90,7 +90,7 @@ def test_every_skill_returns_its_result(vlm: VLM) -> None:
     for skill, (result, kind) in results.items():
         assert type(result) is kind, skill
         assert result.receipt is not None
-        assert result.receipt.generated_tokens <= 12
+        assert result.receipt.generated_tokens <= 12 or result.parsed  # an answer with a form is never cut open
         assert result.picture is not None
         assert result.picture.size == image.size
         assert kind.from_json(json.loads(json.dumps(result.to_json()))) == result
@@ -279,11 +279,12 @@ def test_a_chat_remembers_its_turns_and_images(vlm: VLM) -> None:
 
 
 def test_extract_takes_a_class_a_schema_or_names(vlm: VLM) -> None:
-    image = picture()
+    image, schema = picture(), {"properties": {"total": {"type": "number"}}}
     assert vlm.extract(image, Person).data.keys() == {"name", "age"}
-    assert vlm.extract(image, Person)["age"] is None
-    assert vlm.extract(image, ["name", "date of birth"]).data == {"name": "N/A", "date of birth": "N/A"}
-    assert vlm.extract(image, {"properties": {"total": {"type": "number"}}}).data == {"total": "N/A"}
+    assert vlm.extract(image, Person, guided=False).data.keys() == {"name", "age"}
+    assert vlm.extract(image, Person, guided=False)["age"] is None
+    assert vlm.extract(image, ["name", "date of birth"], guided=False).data == {"name": "N/A", "date of birth": "N/A"}
+    assert vlm.extract(image, schema, guided=False).data == {"total": "N/A"}
     for wrong in ("name", [], {}, [1], 7):
         with pytest.raises(InputError):
             vlm.extract(image, wrong)
