@@ -11,6 +11,7 @@ from typing import Any
 
 from imglish.core.errors import CheckpointError, InputError, UnknownName
 from imglish.core.registry import Registry
+from imglish.engine.calibration import read_calibration
 from imglish.engine.hub import checkpoint_folder, is_name
 from imglish.engine.precision import natural_dtype
 from imglish.families._base import Family, Loaded
@@ -41,6 +42,9 @@ def load_checkpoint(
     if dtype == "auto":
         precision = "float32" if family.name in EXACT else natural_dtype(where)
     loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
+    calibration = read_calibration(folder)
+    if calibration is not None:
+        loaded.extra["calibration"] = calibration
     return Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
 
 

@@ -336,6 +336,8 @@ def finish(loaded: Loaded, answer: Answer) -> Result:
     result = loaded.family.parse(
         request, row.text, [picture.size for picture in pictures], tokens=tokens, logprobs=row.logprobs
     )
+    if "calibration" in loaded.extra:
+        result = loaded.extra["calibration"].of(result)
     problems = list(result.problems)
     if row.truncated:
         problems.append(_cut(row))
