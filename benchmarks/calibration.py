@@ -81,7 +81,8 @@ def main() -> None:
         after = reliability(calibration.apply(confidence).tolist(), right)
         before = calibration_error(reliability(confidence, right))
         print(f"\ntemperature {calibration.temperature:.3f}, shift {calibration.shift:.3f}")
-        print(f"calibration error on the second half: {before:.4f}, then {calibration_error(after):.4f}\n{diagram(after)}")
+        print(f"calibration error on the second half: {before:.4f}, then {calibration_error(after):.4f}")
+        print(diagram(after))
         print(calibration.save(given.calibrate))
 
 
