@@ -583,6 +583,9 @@ def test_what_only_a_local_model_has_is_refused(server: Server, vlm: RemoteVLM) 
         imglish.load("owner/name", timeout=3)
     with pytest.raises(SkillError, match="cannot score"):
         vlm.score([], [])
+    with pytest.raises(InputError, match="no features"):
+        vlm.keep_in("folder")
+    vlm.forget()
     with pytest.raises(SkillError, match="no image"):
         vlm.run([imglish.Request("detect", ())])
 

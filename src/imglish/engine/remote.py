@@ -115,6 +115,10 @@ class RemoteVLM(VLM):
 
     score_all = score
 
+    def keep_in(self, *_: Any, **__: Any) -> NoReturn:
+        """Pictures are encoded by the server: InputError."""
+        raise InputError("a model on a server keeps no features here", hint="leave keep_in out")
+
     def forget(self) -> None:
         """Nothing is kept here."""
 
