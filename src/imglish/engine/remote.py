@@ -82,6 +82,15 @@ class RemoteVLM(VLM):
         """Closes the connections."""
         self.server.close()
 
+    def check(self, request: Request) -> None:
+        """As for every model; the form of an answer cannot be demanded of a server."""
+        if request.form is not None:
+            raise InputError(
+                "a server cannot be held to the form of an answer",
+                hint="say it in the question; extract takes a schema, which is sent to the server",
+            )
+        super().check(request)
+
     def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
         """Results in the order of the requests, of which `batch` are on their way at once; `n` of each.
 
