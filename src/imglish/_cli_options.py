@@ -47,6 +47,10 @@ class Options:
     )
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=MODEL)] = None
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16.", rich_help_panel=MODEL)] = None
+    quantize: Annotated[
+        str | None,
+        typer.Option(help="int8 or int4: the decoder's weights in fewer bits.", rich_help_panel=MODEL),
+    ] = None
     min_pixels: Annotated[
         int | None,
         typer.Option(help="Look at pictures of at least so many pixels (Qwen-VL).", min=1, rich_help_panel=MODEL),
@@ -134,7 +138,7 @@ class Options:
         from imglish.engine._remote_address import is_address
 
         listen()
-        names = ("revision", "device", "dtype", "min_pixels", "max_pixels", "timeout")
+        names = ("revision", "device", "dtype", "quantize", "min_pixels", "max_pixels", "timeout")
         given = {name: getattr(self, name) for name in names} | {"model": self.model_name}
         if self.model_name is not None and not is_address(self.model):
             raise InputError(

@@ -74,7 +74,7 @@ _known: weakref.WeakKeyDictionary[Any, tuple[Any, Sizes]] = weakref.WeakKeyDicti
 def sizes_of(loaded: Loaded) -> Sizes:
     """The sizes of a model, found once; anew where another family object, with other bounds of pixels, is its own."""
     known = _known.get(loaded.model)
-    if known is None or known[0] is not loaded.family:
+    if known is None or known[0] is not loaded.family or known[1].width != loaded.model.dtype.itemsize:
         known = (loaded.family, _measure(loaded))
         _known[loaded.model] = known
     return known[1]

@@ -86,7 +86,13 @@ def prefers_own_loop(dtype: torch.dtype) -> bool:
 
 
 def quickest(ways: dict[T, Callable[[], object]], device: str) -> T:
-    """The way that took the least time in any of its rounds; they take turns, so that what else runs hits all."""
+    """The way that takes the least time."""
+    best = timed(ways, device)
+    return min(best, key=best.__getitem__)
+
+
+def timed(ways: dict[T, Callable[[], object]], device: str) -> dict[T, float]:
+    """Seconds of each way in the best of its rounds; they take turns, so that what else runs hits all."""
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(ROUNDS):
         for way, run in ways.items():
@@ -95,7 +101,7 @@ def quickest(ways: dict[T, Callable[[], object]], device: str) -> T:
             if device.startswith("cuda"):
                 torch.cuda.synchronize(device)
             best[way] = min(best[way], time.perf_counter() - began)
-    return min(best, key=best.__getitem__)
+    return best
 
 
 @contextmanager

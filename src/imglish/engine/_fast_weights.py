@@ -206,7 +206,7 @@ def _on_cpu(module: nn.Module) -> bool:
 def _matrix(modules: Sequence[Any], flow: torch.dtype) -> Matrix:
     """What multiplies what flows by all of them, their outputs side by side."""
     if any(hasattr(module, "quantised") for module in modules):
-        return modules[0] if len(modules) == 1 else partial(_side_by_side, tuple(modules))
+        return modules[0].forward if len(modules) == 1 else partial(_side_by_side, tuple(m.forward for m in modules))
     weight = fused([module.weight for module in modules])
     bias = None
     if any(module.bias is not None for module in modules):
@@ -223,8 +223,8 @@ def _converted(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return functional.linear(x.to(weight.dtype), weight, bias)
 
 
-def _side_by_side(modules: tuple[Any, ...], x: Tensor) -> Tensor:
-    return torch.cat([module(x) for module in modules], dim=-1)
+def _side_by_side(matrices: tuple[Matrix, ...], x: Tensor) -> Tensor:
+    return torch.cat([matrix(x) for matrix in matrices], dim=-1)
 
 
 @torch.no_grad()

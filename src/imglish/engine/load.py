@@ -26,12 +26,18 @@ _log = logging.getLogger(__name__)
 
 
 def load_checkpoint(
-    model: str | Path | None = None, *, device: str = "auto", dtype: str = "auto", revision: str | None = None
+    model: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    revision: str | None = None,
+    quantize: str | None = None,
 ) -> Loaded:
     """The model of a checkpoint: a folder, or a name on the hub. None or "shipped" is the one in the package.
 
     `dtype` "auto" is bfloat16 where the device computes it itself and faster, else float32; the shipped model and
-    those built like it stay in float32. `revision` is a branch, a tag or a commit on the hub.
+    those built like it stay in float32. `revision` is a branch, a tag or a commit on the hub. `quantize` is "int8" or
+    "int4"; how far the model then agrees with what it was is logged, and stands in `extra["agreement"]`.
     """
     where = pick_device(device)
     if dtype not in DTYPES:
@@ -42,10 +48,16 @@ def load_checkpoint(
     if dtype == "auto":
         precision = "float32" if family.name in EXACT else natural_dtype(where)
     loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
+    loaded = Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
     calibration = read_calibration(folder)
     if calibration is not None:
         loaded.extra["calibration"] = calibration
-    return Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
+    if quantize is not None:
+        from imglish.engine.quantize import quantize as turned
+
+        loaded.extra["agreement"] = turned(loaded, quantize)
+        _log.info("%s", loaded.extra["agreement"])
+    return loaded
 
 
 def _find(model: str | Path | None, revision: str | None) -> tuple[Path, str]:

@@ -46,6 +46,7 @@ def load(
     revision: str | None = None,
     min_pixels: int | None = None,
     max_pixels: int | None = None,
+    quantize: str | None = None,
     family: str | None = None,
     timeout: float | None = None,
     retries: int | None = None,
@@ -54,12 +55,14 @@ def load(
 
     `source` may also be the address of a server that speaks the OpenAI protocol, and `model` is then the model's name
     there; otherwise `model` is another way to write `source`. `min_pixels`, `max_pixels`: bounds of what a family that
-    resizes pictures looks at (Qwen-VL), or of what a server is sent; fewer are quicker. Of a server only: `family`,
-    where the model's name does not tell it, `timeout` in seconds, and `retries`.
+    resizes pictures looks at (Qwen-VL), or of what a server is sent; fewer are quicker. `quantize`: "int8" or "int4"
+    for the decoder's weights; how much of its choices that changes is logged. Of a server only: `family`, where the
+    model's name does not tell it, `timeout` in seconds, and `retries`.
     """
     if is_address(source if source is not None else model):
         return _connect(
-            source, model, {"device": (device, "auto"), "dtype": (dtype, "auto"), "revision": (revision, None)},
+            source, model, {"device": (device, "auto"), "dtype": (dtype, "auto"), "revision": (revision, None),
+             "quantize": (quantize, None)},
             family=family, timeout=timeout, retries=retries, min_pixels=min_pixels, max_pixels=max_pixels,
         )  # fmt: skip
     if source is not None and model is not None:
@@ -71,7 +74,7 @@ def load(
         if value is not None:
             raise InputError(f"{name} is for a model on a server", hint="leave it out")
     model = source if source is not None else model
-    loaded = load_checkpoint(model, device=device, dtype=dtype, revision=revision)
+    loaded = load_checkpoint(model, device=device, dtype=dtype, revision=revision, quantize=quantize)
     if min_pixels is not None or max_pixels is not None:
         bound = getattr(loaded.family, "with_pixels", None)
         if bound is None:
