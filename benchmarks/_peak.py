@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_iter
 
 
 class Peak(TorchDispatchMode):
-    """`with Peak(model) as peak: ...`, then `peak.most`: bytes of tensors at the worst moment, those of `model` apart."""
+    """`with Peak(model) as peak: ...`, then `peak.most`: bytes of tensors at the worst moment, without the model's."""
 
     def __init__(self, model: Any = None) -> None:
         super().__init__()

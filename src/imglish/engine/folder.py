@@ -123,6 +123,8 @@ def map_folder(
     if batch < 1 or (limit is not None and limit < 1):
         raise InputError(f"batch is {batch} and limit {limit}; allowed are whole numbers from 1")
     whole = asked(vlm, asking, options)
+    if whole.get("n", 1) != 1:
+        raise InputError(f"n is {whole['n']}, and a record holds one answer", hint="leave n out")
     frames = max(getattr(vlm.loaded.family, "max_frames", 0), 2) if skill == "watch" else 1
     vlm.check(asking.request([Image.new("RGB", (64, 64))] * frames))
     names, passed = pictures(folder, pattern=pattern, apart=Path(out))
