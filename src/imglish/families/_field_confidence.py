@@ -26,7 +26,7 @@ def of_lines(
     for start, stop in _lines(tokens, between):
         text = ""
         for place in range(start, stop):
-            if text.rstrip().endswith(":"):
+            if text.rstrip().endswith(":") and tokens[place].strip("Ġ▁ "):
                 name = " ".join(text.rstrip(" :").replace("_", " ").lower().split())
                 if name in paths:
                     found.setdefault(paths[name], []).extend(logprobs[place:stop])
