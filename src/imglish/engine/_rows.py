@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class Kept:
 
     keys: list[Tensor]
     values: list[Tensor]
-    encoded: object | None = None
+    encoded: Any = None
 
     @property
     def nbytes(self) -> int:
@@ -65,7 +66,7 @@ class Place(Slot):
     rows: Rows | None = None
     number: int = -1
     """Which sequence of its buffer it is."""
-    encoded: object | None = None
+    encoded: Any = None
 
 
 @dataclass(eq=False)

@@ -103,11 +103,11 @@ class PlainStepper:
         buffer, row = one.rows, one.rows.row_of[one.number]
         columns = buffer.own(one, 0)
         alone = len(buffer.used) == 1 and bool((columns == torch.arange(one.length, device=columns.device)).all())
-        tensors = [
+        keys, values = (
             [layer[row : row + 1, :, : one.length] if alone else layer[row : row + 1, :, columns] for layer in layers]
             for layers in (buffer.keys, buffer.values)
-        ]
-        one.root, one.shared = Kept(*tensors, encoded=one.encoded), one.length
+        )
+        one.root, one.shared = Kept(keys, values, encoded=one.encoded), one.length
         return Begun(one.root, one.length, one.position)
 
     def drop(self, slots: Sequence[Slot]) -> None:
@@ -157,7 +157,9 @@ class PlainStepper:
         embeds = given[0].new_zeros(len(counts), longest, given[0].shape[-1])
         wide = steps[0].dim() == 2 or any(step.dim() == 2 for step in steps)
         positions = torch.zeros((*((3,) if wide else ()), len(counts), longest), dtype=torch.long, device=device)
-        row_i, token_i, column_i = [], [], []
+        row_i: list[int] = []
+        token_i: list[int] = []
+        column_i: list[int] = []
         for place, one, step, start in zip(places, given, steps, starts, strict=True):
             row, end = buffer.row_of[place.number], start + len(one)
             embeds[row, start:end] = one
@@ -195,7 +197,8 @@ class PlainStepper:
         if start is not None:
             none = torch.empty(0, dtype=torch.long, device=device)
             return Columns(none, none, none, most, start, fresh)
-        return Columns(*(torch.tensor(one, device=device) for one in (row, token, column)), most)
+        rows, tokens, places = (torch.tensor(one, device=device) for one in (row, token, column))
+        return Columns(rows, tokens, places, most)
 
     def _mask(
         self, buffer: Rows, places: Sequence[Place], given: Sequence[Tensor], starts: Sequence[int], columns: Columns,

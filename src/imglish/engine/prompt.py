@@ -182,7 +182,7 @@ def _of_bridge(loaded: Loaded, requests: Sequence[Request], kind: Kind, kept: Mu
     tensors, receipts = family.inputs(loaded, requests)
     tensors, seen = family.look(loaded, tensors, receipts, kept=Under(kept, kind))
     features = iter(tensors.get("image_features", ()))
-    made = []
+    made: list[Prompt] = []
     for ids, mask, receipt, what in zip(tensors["input_ids"], tensors["attention_mask"], receipts, seen, strict=True):
         own = ids[mask.bool()]
         items = []

@@ -84,7 +84,7 @@ class Runner:
         (job,) = self._jobs([request], [0], replace(options, n=1))
         width = beams.count(loaded, options)
         if width > 1 and not _has_form(job):
-            steps: Iterable[Any] = (self._search(loop, one, width) for one in [job])
+            steps: Iterable[Any] = self._searched(loop, job, width)
         else:
             steps = loop.run([job], Budget(1, options.tokens))
         return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: Answer(request, job.prompt, job.row)
@@ -113,6 +113,11 @@ class Runner:
                     job = Job(index, prompt, options, told, guided, sample)
                     job.remember = request.skill == "chat"
                     yield job
+
+    def _searched(self, loop: Loop, job: Job, width: int) -> Iterator[None]:
+        """One step: a search decides at its end."""
+        self._search(loop, job, width)
+        yield
 
     def _search(self, loop: Loop, job: Job, width: int) -> None:
         """One answer by a search with beams; an encoder-decoder's prompt is encoded once and kept."""

@@ -67,12 +67,12 @@ class Seq2SeqStepper(PlainStepper):
     def forward(
         self, buffer: Rows, embeds: Tensor, positions: Tensor, mask: Any, ledger: Ledger, keep: Tensor, **more: Any
     ) -> Tensor:
-        by_row = {buffer.row_of[place.number]: place.encoded for place in buffer.alive}
+        by_row: dict[int, Any] = {buffer.row_of[place.number]: place.encoded for place in buffer.alive}
         some = next(iter(by_row.values()))
         seen = [by_row.get(row, some) for row in range(len(buffer.used))]  # a row that nobody has looks at anything
-        longest = max(one.hidden.shape[1] for one in seen)  # type: ignore[union-attr]
-        hidden = torch.cat([_padded(one.hidden, longest, 1) for one in seen])  # type: ignore[union-attr]
-        shown = torch.tensor([[n < one.hidden.shape[1] for n in range(longest)] for one in seen], device=hidden.device)  # type: ignore[union-attr]
+        longest = max(one.hidden.shape[1] for one in seen)
+        hidden = torch.cat([_padded(one.hidden, longest, 1) for one in seen])
+        shown = torch.tensor([[n < one.hidden.shape[1] for n in range(longest)] for one in seen], device=hidden.device)
         crossed = self._crossed(seen, longest)
         if mask is None:
             mask = self._causal(embeds, ledger)
@@ -84,10 +84,10 @@ class Seq2SeqStepper(PlainStepper):
             )  # fmt: skip
         layers = crossed.layers
         for row, one in enumerate(seen):
-            if not one.keys:  # type: ignore[union-attr]
-                length = one.hidden.shape[1]  # type: ignore[union-attr]
-                one.keys = [layer.keys[row : row + 1, :, :length].clone() for layer in layers]  # type: ignore[union-attr]
-                one.values = [layer.values[row : row + 1, :, :length].clone() for layer in layers]  # type: ignore[union-attr]
+            if not one.keys:
+                length = one.hidden.shape[1]
+                one.keys = [layer.keys[row : row + 1, :, :length].clone() for layer in layers]
+                one.values = [layer.values[row : row + 1, :, :length].clone() for layer in layers]
         logits: Tensor = self.head(output.last_hidden_state[:, keep])
         bias = getattr(self.model, "final_logits_bias", None)
         return logits if bias is None else logits + bias

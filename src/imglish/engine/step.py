@@ -29,8 +29,13 @@ class Past(Protocol):
     Never written to again, so that many rows can begin with it.
     """
 
-    length: int
-    position: int
+    @property
+    def length(self) -> int:
+        """Tokens that it has."""
+
+    @property
+    def position(self) -> int:
+        """Of the token after them."""
 
     @property
     def nbytes(self) -> int:

@@ -93,8 +93,8 @@ def _connect(source: Any, model: Any, here: Mapping[str, tuple[Any, Any]], **giv
     for name, (value, usual) in here.items():
         if value != usual:
             raise InputError(f"{name} is {value!r}, and the model runs on a server", hint=f"leave {name} out")
-    address, name = (source, model) if source is not None else (model, None)
-    return connect(str(address), None if name is None else str(name), **given)
+    address, called = (source, model) if source is not None else (model, None)
+    return connect(str(address), None if called is None else str(called), **given)
 
 
 class VLM:
