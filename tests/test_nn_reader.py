@@ -1,4 +1,4 @@
-"""The adapter that spells: letters in lines, one token each."""
+"""The adapter that takes notes: things in their order, letters in lines, outlines point by point."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from imglish.nn import Bridge, BridgeConfig, SightConfig
+from imglish.nn import Bridge, BridgeConfig, SightConfig, _things
+from imglish.nn._letters import SPACE, letters, lines
+from imglish.nn._notes import WAVE, Things, alike, waves
 from imglish.nn.encoders import Sight
-from imglish.nn.reader import SPACE, Reader, letters, lines
+from imglish.nn.reader import Reader
 
 WIDTH = 48
 
@@ -68,12 +70,17 @@ def letters_at(config: SightConfig) -> int:
     return 1 + config.class_size + config.colour_size + 4 + 8 * config.octaves + 16
 
 
+def options(sight: Sight, most: int = 6) -> dict[str, int]:
+    config = sight.config
+    return {
+        "hidden": 8, "most": most, "cells_at": config.widths[3], "class_size": config.class_size,
+        "colour_size": config.colour_size, "octaves": config.octaves, "letter_size": config.letter_size,
+        "mark_size": config.mark_size, "things": 4, "points": 8,
+    }  # fmt: skip
+
+
 def reader(sight: Sight, most: int = 6) -> Reader:
-    config, at = sight.config, letters_at(sight.config)
-    return Reader(
-        config.hidden_size, 32, grid=(4, 4), hidden=8, most=most, cells_at=config.widths[3], letters_at=at,
-        letter_size=config.letter_size, mark_size=config.mark_size,
-    )  # fmt: skip
+    return Reader(sight.config.hidden_size, 32, grid=(4, 4), **options(sight, most))
 
 
 def written(sight: Sight, *places: tuple[int, int, str]) -> torch.Tensor:
@@ -86,6 +93,7 @@ def written(sight: Sight, *places: tuple[int, int, str]) -> torch.Tensor:
     codes = sight.letter_codes.weight.detach().T
     cells[..., at : at + 2 * config.letter_size] = torch.cat((codes[0], codes[0]))
     cells[..., -2:] = 0.0
+    cells[..., 0] = cells[..., -3 - config.class_size] = 0.0  # no things: neither present nor a middle
     for row, slot, letter in places:
         cell = cells[0, row // 2 * 4 + slot // 4, row % 2 * 2 + slot // 2 % 2]
         start = at + slot % 2 * config.letter_size
@@ -121,16 +129,12 @@ def test_the_letters_learn(sight: Sight) -> None:
     assert adapter.nothing.grad is not None
 
 
-def test_a_bridge_that_spells_is_saved_and_loaded_exactly(sight: Sight, tmp_path: Path) -> None:
+def test_a_bridge_that_takes_notes_is_saved_and_loaded_exactly(sight: Sight, tmp_path: Path) -> None:
     decoder = LlamaConfig(
         vocab_size=20, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
     )
-    options = {
-        "hidden": 8, "most": 5, "cells_at": sight.config.widths[3], "letter_size": sight.config.letter_size,
-        "mark_size": sight.config.mark_size, "letters_at": letters_at(sight.config),
-    }  # fmt: skip
     config = BridgeConfig(
-        vision_config=sight.config, text_config=decoder, adapter="reader", adapter_options=options, image_token_id=19,
+        vision_config=sight.config, text_config=decoder, adapter="reader", adapter_options=options(sight, 5), image_token_id=19,
         frame_adapter="pool", frame_adapter_options={"window": [2, 2]},
     )  # fmt: skip
     torch.manual_seed(1)
@@ -143,3 +147,87 @@ def test_a_bridge_that_spells_is_saved_and_loaded_exactly(sight: Sight, tmp_path
         for one, other in zip(model.encode_images(pixels, frames), again.encode_images(pixels, frames), strict=True):
             assert torch.equal(one, other)
     assert [len(picture) for picture in model.encode_images(pixels, torch.tensor([True, False]))] == [4, 21]
+
+
+def seen(sight: Sight, *things: tuple[int, int, int, int, int]) -> torch.Tensor:
+    """The features of a picture in which things (left, top, right, bottom in cells of 8, class) fill their boxes."""
+    config = sight.config
+    features = written(sight)
+    cells = features[..., config.widths[3] :].unflatten(-1, (4, -1)).clone()
+    codes = sight.class_codes.weight.detach().T
+    at = 1 + config.class_size + config.colour_size
+    for left, top, right, bottom, name in things:
+        for row in range(top, bottom):
+            for column in range(left, right):
+                cell = cells[0, row // 2 * 4 + column // 2, row % 2 * 2 + column % 2]
+                cell[0] = 1.0
+                cell[1 : 1 + config.class_size] = codes[name]
+                cell[at : at + 4] = torch.tensor([left, top, right, bottom]) / 8
+                cell[at + 4 + 8 * config.octaves : at + 20 + 8 * config.octaves] = 1.0
+                middle = (row, column) == ((top + bottom) // 2, (left + right) // 2)
+                cell[-3 - config.class_size] = float(middle)
+    return torch.cat((features[..., : config.widths[3]], cells.flatten(-2)), -1)
+
+
+@pytest.fixture(scope="module")
+def worldly() -> Sight:
+    torch.manual_seed(3)
+    classes = ("", "cat", "dog", "cow")
+    return Sight(SightConfig(image_size=64, classes=classes, letters=("", "a"), letter_size=16, middles=True)).eval()
+
+
+def noted(sight: Sight, adapter: Reader, *things: tuple[int, int, int, int, int]) -> Things:
+    """What is told of a picture."""
+    present, names, colours, geometry, masks, _, _, middle, _, _ = adapter._cells(seen(sight, *things))[0].split(
+        adapter.sizes, -1
+    )
+    return adapter._things((present[:, 0], names, colours), geometry=geometry, masks=masks, middle=middle[:, 0])
+
+
+def test_things_are_told_apart_and_stand_in_the_order_of_answers(worldly: Sight) -> None:
+    told = noted(worldly, reader(worldly), (4, 4, 7, 8, 1), (0, 1, 3, 4, 2), (4, 0, 6, 2, 1))
+    assert (told.boxes * 8).round().astype(int).tolist() == [[0, 1, 3, 4], [4, 0, 6, 2], [4, 4, 7, 8]]
+    assert alike(told.names) == [0, 1, 1]
+    outline = told.traced[0]
+    assert outline is not None
+    assert (outline.min(0) * 8).round(2).tolist() == [0, 1]
+    assert (outline.max(0) * 8).round(2).tolist() == [3, 4]
+    assert (outline[0] * 8).round(2).tolist() == [0, 1]  # from its topmost point on
+
+
+def test_a_note_says_what_stands_before_it_and_how_many_there_are(worldly: Sight) -> None:
+    told = noted(worldly, reader(worldly), (0, 0, 2, 2, 1), (3, 0, 5, 2, 2), (0, 5, 2, 7, 1))
+    rows, code = told.things, told.names.shape[1] + told.colours.shape[1]
+    before = code + 4 * WAVE + 2 * WAVE
+    assert rows.shape == (3, Things.size(told.names.shape[1], told.colours.shape[1]))
+    assert torch.equal(rows[0, before : before + code], torch.zeros(code))
+    assert torch.equal(rows[1:, before : before + code], rows[:-1, :code])
+    pair = before + code + 4 * WAVE
+    assert rows[:, pair + code].tolist() == [1, 1, 0]  # the third is another of the first
+    assert torch.equal(rows[1, pair : pair + code], rows[0, :code])
+    kinds, _, _, whole = rows[:, -50:-2].split(12, -1)
+    assert kinds.argmax(1).tolist() == [1, 0, 1]  # two, one, two
+    assert whole.argmax(1).tolist() == [2, 2, 2]
+
+
+def test_a_point_of_an_outline_knows_the_one_before(worldly: Sight) -> None:
+    told = noted(worldly, reader(worldly), (1, 1, 5, 6, 3))
+    points = told.outlines
+    assert len(points) == 8
+    assert torch.equal(points[0, 2 * WAVE : 4 * WAVE], waves(told.boxes[0, 2:], points))  # the box is written first
+    assert torch.equal(points[1:, 2 * WAVE : 4 * WAVE], points[:-1, : 2 * WAVE])
+    assert points[:, -2].tolist() == [1, *[0] * 7] and points[:, -1].tolist() == [*[0] * 7, 1]
+
+
+def test_what_is_not_there_enough_is_no_thing(worldly: Sight) -> None:
+    assert len(noted(worldly, reader(worldly)).boxes) == 0
+    middle = np.zeros(64)
+    middle[9] = 0.4
+    assert _things.things(middle, np.ones(64), np.ones((64, 1)), np.tile([0.0, 0, 0.2, 0.2], (64, 1))) == []
+
+
+def test_things_letters_and_outlines_share_the_room(worldly: Sight) -> None:
+    adapter = reader(worldly, most=12).eval()
+    row = adapter(seen(worldly, (0, 0, 2, 2, 1), (3, 0, 5, 2, 2)))[0, 16:]
+    assert (row - adapter.nothing).abs().sum(1).gt(1e-3).tolist() == [True] * 12  # 2 things, 8 points, 2 of 8
+    assert torch.equal(adapter(seen(worldly))[0, 16:], adapter.nothing.expand(12, -1))

@@ -27,9 +27,9 @@ SEE = (
     ("receipt", "ordinary", 0.5), ("card", "ordinary", 0.5), ("chart", "ordinary", 0.8), ("clip", "ordinary", 0.2),
 )  # fmt: skip
 SPEAK = (
-    ("things", "easy", 2.0), ("things", "ordinary", 30.0), ("things", "repeats", 12.0), ("things", "crowded", 10.0),
-    ("text", "ordinary", 22.0), ("text", "easy", 4.0), ("text", "hard", 1.0), ("receipt", "ordinary", 6.0),
-    ("card", "ordinary", 6.0), ("chart", "ordinary", 8.0), ("part", "ordinary", 5.0), ("pair", "ordinary", 8.0),
+    ("things", "easy", 2.0), ("things", "ordinary", 26.0), ("things", "repeats", 12.0), ("things", "crowded", 10.0),
+    ("text", "ordinary", 26.0), ("text", "easy", 4.0), ("text", "hard", 1.0), ("receipt", "ordinary", 7.0),
+    ("card", "ordinary", 7.0), ("chart", "ordinary", 9.0), ("part", "ordinary", 5.0), ("pair", "ordinary", 8.0),
     ("clip", "ordinary", 4.0), ("probe", "ordinary", 3.0),
 )  # fmt: skip
 

@@ -12,13 +12,15 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from axes import KEEN, OCTAVES, axes_of_places, compare, names_of, token_of
+from notes import Directions, lay_heads, lay_notes
 
 from imglish.nn import Bridge
-from imglish.world._words import COLOUR_WORDS, NOUNS
+from imglish.world._words import COLOUR_WORDS
 
+AVOID = 56  # directions in which a thing is seen, that notes say nothing else in
+NOTED = 4.0  # how loud notes are; the tokens of the grid are loud without it
 SPOKEN, SEEN = 1.5, 1.0  # how strongly a code stands in a word, and in an image token
-KEEN = (1.4, 1.4, 2.0, 1.2)  # how strongly heads look for a class, a colour, a letter, a place
-OCTAVES = 7  # of the waves of locations
 
 
 def units(model_config: Any) -> int:
@@ -50,15 +52,32 @@ def share(model: Bridge, tokenizer: Any) -> None:
     spoken, seen = axes[:named], axes[named : named + sum(sizes)]  # orthonormal: apart, or a word would find itself
     look(model, spoken, seen, sizes)
     row = 0
-    for code, names in zip(codes, (_names(config), _colours(config), _letters(config)), strict=True):
+    for code, names in zip(codes, (names_of(config), _colours(config), _letters(config)), strict=True):
         for name, number in names:
-            token = _token(tokenizer, name)
+            token = token_of(tokenizer, name)
             if token is not None:
                 words[token] += SPOKEN * code[:, number] @ spoken[row : row + len(code)]
         row += len(code)
     nothing = [codes[0][:, 0], None, codes[2][:, 0], None, None]  # what stands where nothing is
     carry(model, seen, nothing)
     spell(model, tokenizer, spoken=spoken[-config.letter_size :], past=axes[named + sum(sizes) :])
+    told = seen_thing(seen, sizes, config.octaves)
+    ways = Directions(torch.linalg.svd(told, full_matrices=False)[0].T[:AVOID], *sizes[:3])
+    lay_notes(model, NOTED * told, ways, loud=NOTED)
+    model.adapter.spell.weight *= NOTED
+    names = dict(zip(("class", "colour", "letter"), spoken.split(list(sizes[:3])), strict=True))
+    lay_heads(model, tokenizer, spoken=names, ways=ways)
+
+
+def seen_thing(seen: torch.Tensor, sizes: tuple[int, ...], octaves: int) -> torch.Tensor:
+    """(width, class, colour and waves of a box) how the grid's tokens say a thing, for the notes to say it alike."""
+    names, colours, _, waves, middles = seen.split(list(sizes))
+    told = [names + middles, colours]
+    for part in (0, 1):  # sines, cosines
+        for side in range(4):
+            start = 4 + octaves * (4 * part + side)
+            told.append(torch.cat((waves[start : start + octaves], torch.zeros(OCTAVES - octaves, seen.shape[1]))))
+    return SEEN * torch.cat(told).T
 
 
 @torch.no_grad()
@@ -67,11 +86,9 @@ def spell(model: Bridge, tokenizer: Any, *, spoken: torch.Tensor, past: torch.Te
     reader, words, size = model.adapter, model.decoder.model.embed_tokens.weight, len(spoken)
     reader.spell.weight[:, :size] = SPOKEN * spoken.T
     reader.spell.weight[:, size : 3 * size] = 2 * past.T
-    words[_token(tokenizer, " ")] += SPOKEN * reader.space @ spoken
+    words[token_of(tokenizer, " ")] += SPOKEN * reader.space @ spoken
     layer = model.decoder.model.layers[1]
     wide = layer.self_attn.head_dim
-    slow = [*range(wide // 2 - 12, wide // 2), *range(wide - 12, wide)]
-    _compare(layer, slow, 2, KEEN[1] * 0.8, ask=spoken, find=past[:size])
     layer.self_attn.v_proj.weight[2 * wide : 2 * wide + size] = spoken
     layer.self_attn.o_proj.weight[:, 2 * wide : 2 * wide + size] = 2 * spoken.T
 
@@ -109,33 +126,18 @@ def look(model: Bridge, spoken: torch.Tensor, seen: torch.Tensor, sizes: tuple[i
     config, octaves = model.decoder.config, model.vision.config.octaves
     wide = config.hidden_size // config.num_attention_heads
     slow = [*range(wide // 2 - 12, wide // 2), *range(wide - 12, wide)]
-    places = _axes(config.hidden_size)
+    places = axes_of_places(config.hidden_size)
     sought = [*range(octaves), *range(OCTAVES, OCTAVES + octaves)]
     for depth, layer in enumerate(model.decoder.model.layers[:-1]):
         start = 0
         for head, size in enumerate(sizes[:3]):
-            _compare(layer, slow, head, KEEN[head], ask=spoken[start : start + size], find=seen[start : start + size])
+            compare(layer, slow, head, KEEN[head], ask=spoken[start : start + size], find=seen[start : start + size])
             start += size
         if depth < 2:
             waves = [4 + octaves * (4 * part + depth) + step for part in (0, 1) for step in range(octaves)]
-            _compare(layer, slow, 3, KEEN[3], ask=places[sought], find=seen[start:][waves])
+            compare(layer, slow, 3, KEEN[3], ask=places[sought], find=seen[start:][waves])
         else:
-            _compare(layer, slow, 3, KEEN[0], ask=spoken[: sizes[0]], find=seen[-sizes[4] :])
-
-
-def _compare(layer: Any, slow: list[int], head: int, keen: float, *, ask: torch.Tensor, find: torch.Tensor) -> None:
-    """Set a head to compare what a token has along `ask` with what it has along `find`."""
-    wide = layer.self_attn.head_dim
-    for part, axes in ((layer.self_attn.q_proj, ask), (layer.self_attn.k_proj, find)):
-        rows = part.weight[head * wide : (head + 1) * wide]
-        rows.zero_()
-        rows[slow[: len(axes)]] = keen * axes.to(rows)
-
-
-def _axes(width: int) -> torch.Tensor:
-    """The directions of the waves in which locations are laid out: sines, cosines and the line itself."""
-    generator = torch.Generator().manual_seed(1)
-    return torch.linalg.qr(torch.randn(width, 2 * OCTAVES + 1, generator=generator))[0].T
+            compare(layer, slow, 3, KEEN[0], ask=spoken[: sizes[0]], find=seen[-sizes[4] :])
 
 
 @torch.no_grad()
@@ -143,7 +145,7 @@ def lay_out(words: torch.Tensor, places: range, norm: float) -> None:
     """Give the location tokens `places` embeddings in which near ones are alike: waves of seven lengths."""
     count = len(places)
     at = (torch.arange(count) + 0.5)[:, None] / count * torch.pi * 2.0 ** torch.arange(OCTAVES)
-    laid = torch.cat((at.sin(), at.cos(), torch.linspace(-1, 1, count)[:, None]), 1) @ _axes(words.shape[1])
+    laid = torch.cat((at.sin(), at.cos(), torch.linspace(-1, 1, count)[:, None]), 1) @ axes_of_places(words.shape[1])
     words[places.start : places.stop] = norm * laid / laid.norm(dim=1, keepdim=True)
 
 
@@ -157,16 +159,6 @@ def _columns(config: Any) -> tuple[list[int], ...]:
     return cells, colour, letter, waves, middle
 
 
-def _names(config: Any) -> list[tuple[str, int]]:
-    places = {name: number for number, name in enumerate(config.classes) if name}
-    said: dict[str, set[int]] = {}
-    for key, noun in NOUNS.items():
-        for word in (noun.name, noun.plural, noun.pl, noun.vi, noun.ru):
-            for form in (word, " " + word):
-                said.setdefault(form, set()).add(places[key])
-    return [(form, next(iter(where))) for form, where in said.items() if len(where) == 1]
-
-
 def _colours(config: Any) -> list[tuple[str, int]]:
     places = {name: number for number, name in enumerate(config.colours)}
     forms: dict[str, int] = {}
@@ -178,12 +170,3 @@ def _colours(config: Any) -> list[tuple[str, int]]:
 
 def _letters(config: Any) -> list[tuple[str, int]]:
     return [(letter, number) for number, letter in enumerate(config.letters) if letter]
-
-
-def _token(tokenizer: Any, text: str) -> int | None:
-    """The one token of a text, or the last of several where it says enough."""
-    ids = tokenizer.backend_tokenizer.encode(text, add_special_tokens=False).ids
-    if len(ids) == 1:
-        return int(ids[0])
-    long = ids and len(tokenizer.decode([ids[-1]]).strip()) >= 3
-    return int(ids[-1]) if long else None

@@ -15,6 +15,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from loop import Plan, train
+from notes import HEADS
 from safetensors.torch import load_file
 from scenes import SPEAK, batches, known, questions
 from see import collate, dense_loss, normalised
@@ -23,25 +24,32 @@ from share import lay_out, share, units
 from targets import frame, targets
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import LlamaConfig, PreTrainedTokenizerFast
+from transformers import AttentionInterface, MistralConfig, PreTrainedTokenizerFast
 
 from imglish.core.types import Sample
 from imglish.families._base import Control, Piece, Plain, Spelled, encode_pieces
-from imglish.families._imglish_text import LOCATIONS, SPECIAL_TOKENS, boxes_text, points_text, render_sample
+from imglish.families._imglish_text import (
+    LOCATIONS,
+    POLYGON_POINTS,
+    SPECIAL_TOKENS,
+    boxes_text,
+    points_text,
+    render_sample,
+)
 from imglish.nn import Bridge, BridgeConfig, SightConfig
 from imglish.world import _beyond
 from imglish.world._scene import Language, Scene
 
 SIDE, TEXT, CLOSED = 192, 240, -1e4  # pixels, question tokens in a row, "may not look"
-LETTER_TOKENS = 80
-IMAGE_TOKENS, FRAME_TOKENS = 144 + LETTER_TOKENS, 12
+NOTES = 112
+IMAGE_TOKENS, FRAME_TOKENS = 144 + NOTES, 12
 PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
 LOUD = 8.0  # the norm that words begin with; pictures begin with twice that
-OUTLINE = 0.3  # what a location token of an outline counts; there are forty of them, and no other choice hangs on one
+OUTLINE = 1.0  # what a location token of an outline counts
 NEAR = 0.2  # of the loss goes to each neighbour of a location's bin
 OFTEN = {  # how eagerly a topic is drawn; some have many questions to a scene, some have one
-    "colour": 5.0, "presence": 2.0, "refer": 2.0, "segment": 0.8, "detect": 1.5, "read": 2.0, "caption": 0.4,
-    "summary": 0.4, "unknown": 0.4, "identify": 0.5, "relation": 0.6,
+    "colour": 5.0, "presence": 2.0, "refer": 2.0, "segment": 4.0, "detect": 3.0, "read": 3.0, "caption": 1.5,
+    "summary": 0.4, "unknown": 1.0, "identify": 0.5, "relation": 0.6,
 }  # fmt: skip
 SHOWN = ("colour", "presence", "count", "refer", "detect", "read", "segment", "chart", "change")  # topics in the log
 SCENES = {"talk": 24, "align": 16, "instruct": 16, "polish": 16}  # in a batch
@@ -76,9 +84,10 @@ class Row:
 
 def bridge(tokenizer: PreTrainedTokenizerFast) -> Bridge:
     """The shipped model, untrained."""
-    decoder = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=4,
-        num_key_value_heads=4, max_position_embeddings=2048, tie_word_embeddings=True, rope_theta=10000.0,
+    decoder = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=256, intermediate_size=704, num_hidden_layers=4, head_dim=64,
+        num_attention_heads=HEADS, num_key_value_heads=HEADS, max_position_embeddings=2048, tie_word_embeddings=True,
+        rope_theta=10000.0, sliding_window=None,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     sight = sight_config()
@@ -95,11 +104,11 @@ def bridge(tokenizer: PreTrainedTokenizerFast) -> Bridge:
 
 
 def reader_options(sight: SightConfig) -> dict[str, int]:
-    """Where the adapter finds the letters that the encoder read."""
-    letters_at = 1 + sight.class_size + sight.colour_size + 4 + 8 * sight.octaves + 16
+    """Where the adapter finds what the encoder read, and how much of it becomes notes."""
     return {
-        "hidden": 512 + units(sight), "most": LETTER_TOKENS, "cells_at": sight.widths[3], "letters_at": letters_at,
-        "letter_size": sight.letter_size, "mark_size": sight.mark_size,
+        "hidden": 512 + units(sight), "most": NOTES, "cells_at": sight.widths[3], "class_size": sight.class_size,
+        "colour_size": sight.colour_size, "octaves": sight.octaves, "letter_size": sight.letter_size,
+        "mark_size": sight.mark_size, "points": POLYGON_POINTS,
     }  # fmt: skip
 
 
@@ -162,7 +171,7 @@ class Packer:
         scene, samples = questions(seed, self.mixture)
         first = rng.choice(samples)  # all questions of a row are about the same pictures
         samples = [s for s in samples if (s.images, s.skill == "watch") == (first.images, first.skill == "watch")]
-        if first.skill != "watch" and rng.random() < 0.25:
+        if first.skill != "watch" and rng.random() < 0.35:
             samples.append(stray(rng, first))
         row = self._prefix(scene, first, rng)
         keys = {id(s): rng.random() ** (1 / OFTEN.get(s.topic, 1.0)) for s in samples}
@@ -245,7 +254,9 @@ def answer_loss(model: Bridge, batch: dict[str, Any], features: list[Tensor] | N
         chosen, at = logits[place].log_softmax(-1), wanted[place]
         beside = chosen.gather(1, (at + 1)[:, None]) + chosen.gather(1, (at - 1)[:, None])
         losses = losses.index_put((place,), (1 - 2 * NEAR) * losses[place] - NEAR * beside[:, 0])
-    right, topic = (logits.argmax(-1) == wanted).float(), batch["topic"][:, 1:][places]
+    guess = logits.argmax(-1)
+    right = ((guess == wanted) | (place & ((guess - wanted).abs() <= 2))).float()  # two bins are three pixels
+    topic = batch["topic"][:, 1:][places]
     end = wanted == batch["end"]
     figures = {
         name: float(right[chosen].mean())
@@ -254,6 +265,14 @@ def answer_loss(model: Bridge, batch: dict[str, Any], features: list[Tensor] | N
     }
     figures = {"right": float(right.mean()), "tokens": float(len(wanted)), **figures}
     return (losses * weight).sum() / weight.sum(), figures
+
+
+def attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, *, scaling: float, **_: Any
+) -> tuple[Tensor, None]:
+    """Plain attention that stays in the precision of its inputs: on a CPU, copies to float32 and back take a third."""
+    scores = ((query * scaling) @ key.transpose(2, 3)).add_(mask.to(query.dtype))
+    return (scores.softmax(-1) @ value).transpose(1, 2), None
 
 
 def freeze(model: Bridge, stage: str) -> None:
@@ -305,6 +324,8 @@ def run(plan: Plan) -> None:
     model.to(plan.device).train()
     model.vision.to(memory_format=torch.channels_last)
     freeze(model, plan.name)
+    AttentionInterface.register("packed", attention)
+    model.decoder.config._attn_implementation = "packed"
     packer = Packer(tokenizer, plan.name)
     everything = plan.name == "polish"
     names = {name: number for number, name in enumerate(model.vision.config.classes) if name}

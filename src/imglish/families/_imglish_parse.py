@@ -123,7 +123,7 @@ def _decode_boxes(answer: Answer, values: list[tuple[int, ...]], size: Size) -> 
 
 
 def _masks(request: Request, answer: Answer, size: Size) -> Masks:
-    read = functools.partial(outlines, begin="<poly>", part="<sep>", bins=BINS)
+    read = functools.partial(outlines, begin="<poly>", part="<sep>", bins=BINS, lead=4)
     found = read(answer.atoms, complain=answer.complain)
     again = read(answer.tokens, complain=_ignore) if answer.tokens is not None else None
     sure = answer.confidences([(start, stop) for _, start, stop in again] if again is not None else None, len(found))

@@ -3,7 +3,8 @@
     <bos><image>...<user><detect>cat, dog<assistant>cat<loc_3><loc_9><loc_40><loc_51><eos>
 
 All images stand first, so that many questions can share one image prefix. A second turn is another
-`<user>...<assistant>...<eos>`. Where no word of the question tells the language of the answer (`identify`, `detect`
+`<user>...<assistant>...<eos>`. An outline stands
+behind the box of its thing: `<poly>`, four locations, then two for each point. Where no word of the question tells the language of the answer (`identify`, `detect`
 everything), and it is not English, `<sep>` and its code end the question.
 """
 
@@ -34,7 +35,7 @@ from imglish.families._base import (
 FRAME = 192  # the model sees every image letterboxed into FRAME x FRAME pixels
 BINS = 128
 CODEC = Codec(Pad((FRAME, FRAME)), Bins(BINS))
-POLYGON_POINTS = 20
+POLYGON_POINTS = 12
 
 SKILLS = ("ask", "caption", "detect", "ground", "segment", "read", "identify", "count", "extract", "watch")
 LOCATIONS = tuple(f"<loc_{number}>" for number in range(BINS))
@@ -134,7 +135,8 @@ def _masks(truth: Any, size: Size) -> list[Piece]:
     instances.sort(key=_corner)
     pieces: list[Piece] = []
     for parts in instances:
-        pieces.append(Control("<poly>"))
+        every = np.array([point for part in parts for point in part])
+        pieces.append(Control("<poly>" + boxes_text([[*every.min(0), *every.max(0)]], size)[0]))
         written = [points_text(geometry.resample(part, POLYGON_POINTS), size) for part in parts]
         pieces.append(Control("<sep>".join(written)))
     return pieces

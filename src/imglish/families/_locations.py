@@ -93,16 +93,20 @@ def labelled(found: Sequence[Atom], arity: int, *, bins: int, complain: Complain
 
 
 def outlines(
-    found: Sequence[Atom], *, begin: str, part: str, bins: int, complain: Complain
+    found: Sequence[Atom], *, begin: str, part: str, bins: int, complain: Complain, lead: int = 0
 ) -> list[tuple[list[tuple[int, ...]], int, int]]:
-    """Instances as (parts, start, stop): `begin` opens an instance, `part` its next outline, bins are x, y pairs."""
+    """Instances as (parts, start, stop): `begin` opens an instance, `part` its next outline, bins are x, y pairs.
+
+    The first `lead` bins of an instance are its box and not of its outline.
+    """
     instances: list[tuple[list[tuple[int, ...]], int, int]] = []
     parts: list[tuple[int, ...]] = []
     values: list[int] = []
-    start = 0
+    start, left = 0, lead
 
     def close(stop: int) -> None:
-        nonlocal values
+        nonlocal values, left
+        values, left = values[left:], 0
         if values:
             if len(values) < 6 or len(values) % 2 or max(values) >= bins:
                 complain(f"{len(values)} location tokens are not an outline", _text(found[start:stop]))
@@ -121,7 +125,7 @@ def outlines(
             if atom.text == begin:
                 if parts:
                     instances.append((parts, start, index))
-                parts, start = [], index
+                parts, start, left = [], index, lead
     close(len(found))
     if parts:
         instances.append((parts, start, len(found)))

@@ -7,7 +7,7 @@
 | concat | one per window of neighbours, laid side by side | MiniGPT-v2 (Chen et al. 2023, arXiv:2310.09478) |
 | pixel_shuffle | one per square of neighbours | Idefics3 (Laurencon et al. 2024, arXiv:2408.12637) |
 | pool | one per window, the mean of it | LLaVA-Video (arXiv:2410.02713) |
-| reader | those of `mlp`, then a token for every letter in reading order | ours, `reader.py` |
+| reader | those of `mlp`, then a token for every thing, letter and point of an outline | ours, `reader.py` |
 | resampler | a fixed number, by cross-attention | Flamingo (arXiv:2204.14198), Qwen-VL (arXiv:2308.12966) |
 """
 

@@ -12,36 +12,63 @@ TABLE: Table = {
         "The {x}: what colour?|"
         "What is the colour of the {x}?|What is the color of the {x}?|Tell me the colour of the {x}.|"
         "Name the colour of the {x}.|In which colour {is} the {x} drawn?|{Is} the {x} red, blue or which colour?|"
-        "Colour of the {x}?|I see the {x}. What color {is} it?||"
+        "Colour of the {x}?|I see the {x}. What color {is} it?|"
+        "Say which colour the {x} {is}.|Do you know what color the {x} {is}?|"
+        "What's the colour of the {x}?|What's the color of the {x}?|Which color {is} the {x}?|"
+        "Which colour {is} the {x}?|Can you tell me the color of the {x}?|"
+        "Could you name the colour of the {x}?|The {x} {is} of which colour?|"
+        "I want to know the colour of the {x}.|Describe the color of the {x} in one word.|"
+        "Look at the {x}: which color do you see?|What shade {is} the {x}?|"
+        "Please tell me what colour the {x} {is}.|How {is} the {x} coloured?|"
+        "Which color has been given to the {x}?|What colour was the {x} painted in?|{x}: color?|"
+        "color of {x}||"
         "Could you say what colour the {x} {is}?|Which color was used for the {x}?|"
         "How would you describe the colour of the {x}?",
         "pl": "Jakiego koloru {is} {x}?|W jakim kolorze {is} {x}?|{x}: jaki to kolor?|Podaj kolor: {x}.|"
-        "Jaki kolor widzisz, gdy patrzysz na przedmiot: {x}?|Kolor przedmiotu {x}?||"
+        "Jaki kolor widzisz, gdy patrzysz na przedmiot: {x}?|Kolor przedmiotu {x}?|"
+        "Czy wiesz, jakiego koloru {is} {x}?|Jaki kolor ma {x}?|Określ kolor: {x}.|Nazwij barwę: {x}.||"
         "Powiedz, jakiego koloru {is} {x}.|Jaką barwę ma przedmiot: {x}?",
         "vi": "{x} có màu gì?|Màu của {x} là gì?|{x} màu gì?|Hãy cho biết màu của {x}.|Cho tôi biết {x} có màu nào.|"
-        "Màu sắc của {x}?||Bạn thấy {x} mang màu gì?|{x} được tô màu nào?",
+        "Màu sắc của {x}?|"
+        "{x} mang màu nào?|{x} được vẽ bằng màu gì?|Nói màu của {x}.||Bạn thấy {x} mang màu gì?|{x} được tô màu nào?",
         "ru": "Какого цвета {x}?|Какого цвета здесь {x}?|{x}: какой цвет?|Назови цвет: {x}.|"
-        "Какой цвет у предмета {x}?|Скажи, какого цвета {x}.||В какой цвет окрашен предмет: {x}?|"
+        "Какой цвет у предмета {x}?|Скажи, какого цвета {x}.|"
+        "Какой цвет имеет {x}?|Знаешь ли ты, какого цвета {x}?|Определи цвет: {x}.||В какой цвет окрашен предмет: {x}?|"
         "Какого же цвета {x} на картинке?",
     },
     "presence": {
         "en": "{Is} there {a}?|{Is} there {a} in the picture?|{Is} there {a} in the image?|Do you see {a}?|"
         "Can you see {a}?|Does the picture show {a}?|Does the image contain {a}?|{Is} {a} visible?|"
         "Can {a} be seen here?|"
-        "Is it true that there {is} {a}?|Any {x} here?|Does {a} appear in this image?||"
+        "Is it true that there {is} {a}?|Any {x} here?|Does {a} appear in this image?|"
+        "Have you seen {a} here?|Would you say there {is} {a}?|Does the scene show {a}?|"
+        "Does this picture include {a}?|Could you spot {a}?|Can I find {a} here?|"
+        "{Is} {a} in this picture?|{Is} {a} part of the scene?|Tell me whether there {is} {a}.|"
+        "Do you notice {a}?|I am looking for {a}. {Is} it there?|There {is} {a}, right?|"
+        "Check for {a}: yes or no?|{a}: yes or no?|Has anyone drawn {a} here?|"
+        "Would one see {a} in the image?||"
         "Would I find {a} in this picture?|Have you spotted {a}?|Does the scene include {a}?",
         "pl": "Czy {is} tu {x}?|Czy na obrazku {is} {x}?|Czy widać tu przedmiot: {x}?|Czy w tym obrazie {is} {x}?|"
-        "{x} – czy to tu {is}?|Czy {is} tutaj {x}?||Czy gdzieś na obrazku {is} {x}?|"
+        "{x} – czy to tu {is}?|Czy {is} tutaj {x}?|"
+        "Czy obraz zawiera przedmiot: {x}?|Czy widzisz, że {is} tu {x}?|Czy znajdę tu przedmiot: {x}?||"
+        "Czy gdzieś na obrazku {is} {x}?|"
         "Czy obrazek przedstawia przedmiot: {x}?",
         "vi": "Có {x} không?|Trong ảnh có {x} không?|Bạn có thấy {x} không?|Hình này có {x} không?|"
-        "Ở đây có {x} không?|Có {x} nào trong hình không?||Bức tranh có {x} hay không?|Liệu có {x} ở đây không?",
+        "Ở đây có {x} không?|Có {x} nào trong hình không?|"
+        "Hình có vẽ {x} không?|Có thấy {x} ở đâu không?||Bức tranh có {x} hay không?|Liệu có {x} ở đây không?",
         "ru": "Есть ли здесь {x}?|На картинке есть {x}?|Есть ли на изображении {x}?|Здесь есть {x}?|"
-        "Видишь ли ты, что здесь есть {x}?|Тут есть {x}?||Присутствует ли на картинке {x}?|Найдётся ли здесь {x}?",
+        "Видишь ли ты, что здесь есть {x}?|Тут есть {x}?|"
+        "Изображён ли здесь предмет: {x}?|Видно ли, что тут есть {x}?||"
+        "Присутствует ли на картинке {x}?|Найдётся ли здесь {x}?",
     },
     "count": {
         "en": "How many {xs} are there?|How many {xs} are in the picture?|How many {xs} do you see?|Count the {xs}.|"
         "What is the number of {xs}?|How many {xs} can you see?|Number of {xs}?|How many {xs} does the image show?|"
-        "Please count the {xs}.|How many {xs}?|Tell me how many {xs} there are.|Count {xs} in the image.||"
+        "Please count the {xs}.|How many {xs}?|Tell me how many {xs} there are.|Count {xs} in the image.|"
+        "How many {xs} appear?|How many {xs} have you found?|Say how many {xs} you see.|"
+        "What's the number of {xs} here?|Could you tell me how many {xs} there are?|"
+        "How many {xs} were drawn?|Do count the {xs}, please.|The number of {xs}, please.|"
+        "{xs}: how many?|Give me the count of {xs}.|How often do {xs} occur?||"
         "What number of {xs} appears here?|How many {xs} have been drawn?|Could you count all the {xs}?",
         "pl": "Ile razy występuje tu {x}?|Policz: {x}.|Ile sztuk: {x}?|Ile razy widzisz tu przedmiot: {x}?|"
         "Podaj liczbę: {x}.||Ile razy na obrazku pojawia się {x}?",
@@ -54,7 +81,10 @@ TABLE: Table = {
         "en": "How many things are there?|How many objects are in the picture?|How many objects do you see?|"
         "Count the objects.|Count everything.|How many items are shown?|How many things do you see?|"
         "What is the number of objects?|How many shapes and objects are there in total?|"
-        "Count all things in the image.||"
+        "Count all things in the image.|"
+        "How many things are in the image altogether?|What's the total number of things?|"
+        "Could you count everything?|How many items does the picture show?|"
+        "Say how many objects there are.|Total number of objects?|How many objects in all?||"
         "How many things does this picture hold altogether?|Could you count the objects?|"
         "What is the total number of items?",
         "pl": "Ile jest przedmiotów?|Ile rzeczy jest na obrazku?|Policz przedmioty.|Ile przedmiotów widzisz?|"
@@ -69,7 +99,10 @@ TABLE: Table = {
         "Count the {colour} things.|How many objects are {colour}?|Count everything that is {colour}.|"
         "How many {colour} items are in the picture?|What is the number of {colour} objects?|"
         "How many of them are {colour}?|"
-        "How many {colour} ones are there?||"
+        "How many {colour} ones are there?|"
+        "How many of the things were drawn in {colour}?|Of the objects, how many are {colour}?|"
+        "Could you count what is {colour}?|What's the number of {colour} things?|"
+        "How many things have the colour {colour}?|Say how many {colour} objects there are.||"
         "Of all the things, how many are {colour}?|How many objects were drawn in {colour}?|"
         "Could you count the {colour} objects?",
         "pl": "Ile przedmiotów ma kolor {colour}?|Ile rzeczy ma kolor {colour}?|Policz przedmioty w kolorze: {colour}.|"
@@ -160,7 +193,10 @@ TABLE: Table = {
     "refer": {
         "en": "the {x}|{x}|the {x}|the {x}.|find the {x}|where is the {x}?|Where {is} the {x}?|Find the {x}.|"
         "Locate the {x}.|"
-        "Show me the {x}.|Which box holds the {x}?|Point to the {x}.|box of the {x}||"
+        "Show me the {x}.|Which box holds the {x}?|Point to the {x}.|box of the {x}|"
+        "Mark the {x}.|I am searching for the {x}.|Where can I find the {x}?|"
+        "Draw a box around the {x}.|In which place can the {x} be seen?|Where do you see the {x}?|"
+        "Give me the box of the {x}.|Please find the {x} for me.|Tell me where the {x} {is}.||"
         "Mark the {x} for me.|In which place {is} the {x}?|I am looking for the {x}.",
         "pl": "{x}|{x}|Znajdź: {x}.|Gdzie {is} {x}?|Wskaż: {x}.|Pokaż: {x}.||Zaznacz ramką: {x}.",
         "vi": "{x}|{x}|Tìm {x}.|{x} ở đâu?|Chỉ ra {x}.|Cho tôi xem {x}.||Khoanh vùng {x}.",
@@ -168,7 +204,9 @@ TABLE: Table = {
     },
     "segment": {
         "en": "the {x}|{x}|the {x}|segment the {x}|Segment the {x}.|Outline the {x}.|Mask the {x}.|Trace the {x}.|"
-        "Give me the mask of the {x}.|Cut out the {x}.|Which pixels belong to the {x}?|Show the shape of the {x}.||"
+        "Give me the mask of the {x}.|Cut out the {x}.|Which pixels belong to the {x}?|Show the shape of the {x}.|"
+        "Draw the outline of the {x}.|I want the mask of the {x}.|Cut the {x} out of the picture.|"
+        "Contour of the {x}, please.|Where exactly {is} the {x}?||"
         "Draw the contour of the {x}.|I need the outline of the {x}.|Separate the {x} from the rest.",
         "pl": "{x}|{x}|Wysegmentuj: {x}.|Obrysuj: {x}.|Podaj kontur: {x}.|Podaj maskę: {x}.||Wytnij z obrazka: {x}.",
         "vi": "{x}|{x}|Phân đoạn {x}.|Vẽ đường viền của {x}.|Cho tôi mặt nạ của {x}.|Tách {x}.||Cắt {x} ra khỏi ảnh.",
