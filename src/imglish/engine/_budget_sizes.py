@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from imglish.core.types import ImagePart, Message, Request, Size, TextPart, VideoPart
+from imglish.engine.fast import why_plain
 from imglish.families._base import Family, Loaded
 from imglish.families._hub import HubFamily
 from imglish.families._imglish_model import TOGETHER
@@ -34,7 +35,7 @@ class Sizes:
     reading: int
     """Bytes of activations of one token of the prompt."""
     scores: int
-    """Bytes of one entry of the attention of all heads, where it is written down; 0 where it is not."""
+    """Bytes for each pair of tokens of a prompt: of attention, all heads, where it is written down, or of masks."""
     encoder_decoder: bool
     overhead: int
     """Tokens of a prompt that nobody wrote: its frame, a system message."""
@@ -43,7 +44,7 @@ class Sizes:
     together: int = 1
     """Pictures that are encoded at once."""
 
-    def tokens(self, loaded: Loaded, size: Size, *, frames: int = 0) -> float:
+    def tokens(self, loaded: Loaded, size: Size, frames: int = 0) -> float:
         """Tokens of a picture of that (width, height), or of one of so many frames of a film."""
         family: Any = loaded.family
         if frames and hasattr(family, "frame_tokens"):
@@ -98,8 +99,8 @@ def _measure(loaded: Loaded) -> Sizes:
     return Sizes(
         weights=_weights(model), width=width, hidden=hidden, layers=layers, vocabulary=text.vocab_size,
         cell=2 * layers * pairs * head * width,
-        reading=width * (3 * inner + 6 * max(hidden, heads * head)),
-        scores=heads * (4 + width) if eager else 0,
+        reading=width * (3 * inner + 10 * max(hidden, heads * head)),
+        scores=heads * (4 + width) if eager else 2 * width if why_plain(model) else 0,
         encoder_decoder=bool(model.config.is_encoder_decoder), overhead=overhead, seen=tuple(seen),
         together=1 if isinstance(loaded.family, HubFamily) else TOGETHER,
     )  # fmt: skip

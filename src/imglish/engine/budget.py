@@ -61,6 +61,8 @@ class Asked:
     sizes: tuple[Size, ...]
     tokens: tuple[float, ...]
     """Of each image in the prompt."""
+    frames: tuple[int, ...]
+    """Of each image: how many frames the request has where it is one, else 0."""
     text: int
     """Tokens of the prompt beside the images."""
     answer: int
@@ -81,14 +83,12 @@ def asked_of(loaded: Loaded, request: Request, options: Any) -> Asked:
     model = sizes_of(loaded)
     pictures, frames = request_images(request)
     sizes = tuple(picture.size for picture in pictures)
-    tokens = tuple(
-        model.tokens(loaded, size, frames=sum(frames) if frame else 0)
-        for size, frame in zip(sizes, frames, strict=True)
-    )
+    films = tuple(sum(frames) if frame else 0 for frame in frames)
+    tokens = tuple(model.tokens(loaded, *one) for one in zip(sizes, films, strict=True))
     words = " ".join((*(message.text for message in request.messages), *request.labels))
     text = model.overhead + len(loaded.tokenizer(words, add_special_tokens=False)["input_ids"])
     beams = _beams(loaded, options)
-    return Asked(sizes, tokens, text, options.max_tokens, max(options.n, beams), searched=beams > 1)
+    return Asked(sizes, tokens, films, text, options.max_tokens, max(options.n, beams), searched=beams > 1)
 
 
 def predict(model: Sizes, asked: Asked) -> Need:
@@ -102,7 +102,7 @@ def predict(model: Sizes, asked: Asked) -> Need:
     return Need(
         weights=model.weights,
         pictures=int(sum(3 * wide * high for wide, high in asked.sizes) + pixels + features),
-        looking=int(looked_at * (model.pixels(most) * (1 + width / 4) + model.looking(most))),
+        looking=int(looked_at * (model.pixels(most) * (2 + width / 4) + model.looking(most))),
         reading=int(prompt * model.reading + model.scores * prompt**2 + 3 * features),
         cache=int(model.cell * (GROWN * own * asked.rows + prompt)),
         logits=model.vocabulary * 4 * asked.rows * (LOGITS + (SEARCHED * asked.answer if asked.searched else 0)),
@@ -131,7 +131,7 @@ def tokens_within(loaded: Loaded, options: Any) -> int:
     if limit is None:
         return int(options.tokens)
     model = sizes_of(loaded)
-    one = predict(model, Asked((), (max(seen[0] for seen in model.seen),), model.overhead, 0))
+    one = predict(model, Asked((), (max(seen[0] for seen in model.seen),), (0,), model.overhead, 0))
     left = limit - one.total
     return int(max(min(left / (GROWN * model.cell), options.tokens), 1))
 
@@ -180,20 +180,24 @@ def _advice(loaded: Loaded, model: Sizes, asked: Asked, limit: int) -> str:
 
 
 def _with(asked: Asked, count: int) -> Asked:
-    return dataclasses.replace(asked, sizes=asked.sizes[:count], tokens=asked.tokens[:count])
+    return dataclasses.replace(
+        asked, sizes=asked.sizes[:count], tokens=asked.tokens[:count], frames=asked.frames[:count]
+    )
 
 
 def _pixels(loaded: Loaded, model: Sizes, asked: Asked, fits: Callable[[Asked], bool]) -> int:
-    """The largest bound of pixels (a multiple of 1024 tokens' share) with which it fits; 0 where none does."""
-    largest = max(asked.tokens)
-    most = max(wide * high for wide, high in asked.sizes)
-    bound = min(int(loaded.family.pixels[1]), most)  # type: ignore[attr-defined]
-    least = 16
-    share = _most(
-        lambda n: fits(dataclasses.replace(asked, tokens=tuple(min(one, n * largest / 64) for one in asked.tokens))), 64
-    )
-    found = bound * share // 64
-    return found if share < 64 and found >= least * bound / largest else 0
+    """The largest bound of pixels, to a 64th, with which it fits; 0 where none does."""
+    family: Any = loaded.family
+    least = max(family.pixels[0], (2 * family.patch) ** 2)
+    bound = min(family.pixels[1], max(wide * high for wide, high in asked.sizes))
+
+    def fit(share: int) -> bool:
+        bounded = family.with_pixels(loaded, max_pixels=max(bound * share // 64, least))
+        seen = zip(asked.sizes, asked.frames, strict=True)
+        return fits(dataclasses.replace(asked, tokens=tuple(model.tokens(bounded, *one) for one in seen)))
+
+    share = _most(fit, 64)
+    return bound * share // 64 if 0 < share < 64 and bound * share // 64 >= least else 0
 
 
 def _most(holds: Callable[[int], bool], most: int) -> int:
