@@ -19,6 +19,7 @@ from imglish.families._grammar import Node
 
 _DEAD, _UNKNOWN = -1, -2
 _MOST_STATES = 20_000  # a table of 256 numbers for each; beyond it everything is forgotten and met again
+_FEW = 128
 _FORCED = 64  # tokens that are given at once
 
 
@@ -29,8 +30,8 @@ class Next:
     ids: Any  # (n,) ids of tokens that are text
     states: Any  # (n,) numbers of the states they lead to
     special: list[int]  # ids of special tokens; where they lead is found when one is taken
-    mask: torch.Tensor
     ends: bool
+    mask: torch.Tensor | None = None  # kept where many tokens may follow; of few it is made anew, for numbers are many
 
 
 @dataclass
@@ -91,15 +92,23 @@ class Automaton:
             ids.append(tokens[kept])
             states.append(now[kept])
         every, special = np.concatenate(ids), self.program.specials(self.states[number])
-        mask = torch.zeros(self.words.width, dtype=torch.bool)
-        mask[torch.from_numpy(every)] = True
-        mask[special] = True
-        ends = self.program.ends(self.states[number])
-        if ends:
-            mask |= self.words.end_mask
-        if not mask.any():
+        following = Next(every, np.concatenate(states), special, self.program.ends(self.states[number]))
+        if not (len(every) or special or following.ends):
             raise InputError("this model's vocabulary cannot write what the answer must be")
-        return Next(every, np.concatenate(states), special, mask, ends)
+        if len(every) > _FEW:
+            following.mask = self._mask(following)
+        return following
+
+    def mask(self, number: int) -> torch.Tensor:
+        """(vocab,) bool: the tokens that may follow a state."""
+        following = self.after(number)
+        return self._mask(following) if following.mask is None else following.mask
+
+    def _mask(self, following: Next) -> torch.Tensor:
+        mask = self.words.end_mask.clone() if following.ends else torch.zeros_like(self.words.end_mask)
+        mask[torch.from_numpy(following.ids)] = True
+        mask[following.special] = True
+        return mask
 
     def step(self, number: int, byte: int) -> int:
         """The state after one byte."""
@@ -158,14 +167,13 @@ class MachineGuide:
     def mask(self) -> torch.Tensor | None:
         """(vocab,) bool: what may come next."""
         self._settle()
-        return self._automaton.words.end_mask if self.ended else self._automaton.after(self._at).mask
+        return self._automaton.words.end_mask if self.ended else self._automaton.mask(self._at)
 
     def accept(self, token: int) -> None:
         """Advances by a token. Raises InputError for one that the mask forbids."""
         self._settle()
         shared = self._automaton
-        following = shared.after(self._at)
-        if self.ended or not 0 <= token < shared.words.width or not following.mask[token]:
+        if self.ended or not 0 <= token < shared.words.width or not shared.mask(self._at)[token]:
             raise InputError(f"token {token} cannot come next in this answer")
         if token in shared.words.ends:
             self.ended = True
