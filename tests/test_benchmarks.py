@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if not path.name.startswith("_"))
 KEYS = {"name", "value", "low", "high", "against", "ratio", "aim", "unit"}
 SMALL = {"shipped": ["--rows", "ordinary/colour", "crowded/ap50", "unknown/refused", "photographs"]}
+SMALL["engine"] = ["--quick", "--models", "a", "b", "--rows", "decode", "bandwidth", "chat_turn"]
 SMALL["families"] = ["--families", "llava", "--steps", "3"]
 NAMES = [
     *("colour", "presence", "count", "count2", "caption_f1", "ap50", "detect_one", "refer", "mask_iou", "cer"),

@@ -1,0 +1,86 @@
+"""The peer of benchmarks/engine.py: `generate` of transformers, with the settings that are the quickest for it here."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers.generation.streamers import BaseStreamer
+
+from imglish.core.types import Request
+from imglish.engine.vlm import open_request
+from imglish.families._base import Loaded
+
+TRIED = 16  # tokens that each setting is tried with
+
+
+class Plain:
+    """Requests answered by `generate`, in batches where there are several; the family's own code makes the tensors."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.setting = "sdpa, dynamic cache"
+        self._static = False
+
+    def settle(self, request: Request) -> None:
+        """Takes the attention and the cache that decode this request in the shortest time."""
+        found: dict[tuple[str, bool], float] = {}
+        caches = (False,) if self.loaded.model.config.is_encoder_decoder else (False, True)
+        for _ in range(2):
+            for attention in ("sdpa", "eager"):
+                for static in caches:
+                    self._use(attention, static)
+                    try:
+                        seconds = self.seconds(request, TRIED)[1]
+                    except (ValueError, RuntimeError, NotImplementedError, AttributeError):
+                        continue  # this model has no such setting
+                    found[attention, static] = min(seconds, found.get((attention, static), seconds))
+        attention, static = min(found, key=found.__getitem__)
+        self._use(attention, static)
+        self.setting = f"{attention}, {'static' if static else 'dynamic'} cache"
+
+    def _use(self, attention: str, static: bool) -> None:
+        self.loaded.model.set_attn_implementation(attention)
+        self._static = static
+
+    def run(self, requests: Sequence[Request], tokens: int, *, batch: int = 8) -> None:
+        """Answers of exactly so many tokens."""
+        for first in range(0, len(requests), batch):
+            self.generate(requests[first : first + batch], tokens)
+
+    def generate(self, requests: Sequence[Request], tokens: int, *, logits: bool = False, **more: Any) -> Any:
+        """What `generate` gives for one batch; with `logits`, those of every token too."""
+        opened = [open_request(request) for request in requests]
+        tensors, _ = self.loaded.family.inputs(self.loaded, opened)
+        config = copy.deepcopy(self.loaded.model.generation_config)
+        config.do_sample, config.num_beams, config.max_new_tokens = False, 1, tokens
+        config.output_logits = config.return_dict_in_generate = logits
+        config.max_length, config.forced_eos_token_id = None, None
+        config.cache_implementation = "static" if self._static else None
+        if config.pad_token_id is None:
+            config.pad_token_id = self.loaded.tokenizer.pad_token_id or 0
+        with torch.inference_mode():
+            return self.loaded.model.generate(**tensors, generation_config=config, **more)
+
+    def seconds(self, request: Request, tokens: int) -> tuple[float, float]:
+        """(until the first token is there, from there to the last)."""
+        clock = _Clock()
+        began = time.perf_counter()
+        self.generate([request], tokens, streamer=clock)
+        return clock.at[1] - began, clock.at[-1] - clock.at[1]
+
+
+class _Clock(BaseStreamer):
+    """When each token came; the prompt comes first."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def put(self, value: Any) -> None:
+        self.at.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is left to do."""

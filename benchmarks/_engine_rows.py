@@ -1,0 +1,283 @@
+"""The rows of benchmarks/engine.py: each does the same work twice, with the engine and with plain transformers."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from _engine_machine import wait
+from _engine_models import build, endless, files, picture
+from _engine_plain import Plain
+
+from imglish.core.types import ImagePart, Message, Request, TextPart
+from imglish.engine._sampling import Rules
+from imglish.engine.batch import Budget
+from imglish.engine.constrain import guide_for
+from imglish.engine.generate import Options
+from imglish.engine.loop import Job
+from imglish.engine.quantize import Agreement, quantize
+from imglish.engine.schema import as_schema
+from imglish.engine.vlm import VLM
+from imglish.families._base import Loaded
+
+QUESTIONS = (
+    "What is in the middle of the picture?", "Which colour is the largest thing?", "How many things are there?",
+    "Is there anything red in it?", "What stands on the left?", "What is above the blue thing?",
+    "Is the small star yellow?", "What would you call this picture?",
+)  # fmt: skip
+TURNS = ("Describe this picture in a few words.", "And what is on the left side of it?", "How many of them are red?")
+OPTIONS = ("a red circle and a star", "two blue squares", "a green cat on a chair", "nothing that I know")
+SIZES = {
+    "b": (640, 480),
+    "c": (640, 480),
+    "d": (640, 480),
+}  # of pictures; the shipped model gets what it was trained on
+Timed = Callable[[], float]
+Pair = tuple[Timed, Timed]  # the engine's and the peer's: each does the work and gives its seconds
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Tokens of answers, and how many pictures and questions there are."""
+
+    turn: int = 24
+    answer: int = 8
+    caption: int = 24
+    decode: int = 64
+    cold: int = 32
+    document: int = 96
+    questions: int = 32
+    pictures: int = 64
+    rotated: int = 4
+    """Questions about one picture that are asked in four rotations each."""
+
+
+QUICK = Lengths(turn=3, answer=3, caption=3, decode=6, cold=3, document=16, questions=4, pictures=4, rotated=2)
+
+
+@dataclass(eq=False)
+class Bench:
+    """One model, asked by the engine (`vlm`) and by its peer (`plain`)."""
+
+    letter: str
+    device: str
+    quick: bool
+    checkpoint: str | None = None
+    lengths: Lengths = field(default_factory=Lengths)
+
+    def __post_init__(self) -> None:
+        self.loaded = build(self.letter, quick=self.quick, device=self.device, checkpoint=self.checkpoint)
+        self.vlm, self.ending = VLM(endless(self.loaded)), VLM(self.loaded)
+        self.plain = Plain(endless(self.loaded))
+        self._seeds = itertools.count()
+        self._made: dict[str, Any] = {}
+
+    def fresh(self) -> Any:
+        """A picture that nobody saw before."""
+        return picture(next(self._seeds), SIZES.get(self.letter))
+
+    def ask(self, image: Any, text: str, skill: str = "ask") -> Request:
+        """A request about one picture."""
+        return Request(skill, (Message("user", (ImagePart(image), TextPart(text))),), text)
+
+    @cached_property
+    def decoding(self) -> tuple[list[float], list[float]]:
+        """Tokens a second of one request after its first token: the engine's and the peer's, as they were measured."""
+        return [], []
+
+    @cached_property
+    def quantised(self) -> tuple[VLM, Agreement]:
+        """The same model in int8, and how far it agrees."""
+        other = build(self.letter, quick=self.quick, device=self.device, checkpoint=self.checkpoint)
+        agreement = quantize(other, "int8")
+        return VLM(endless(other)), agreement
+
+    @cached_property
+    def folder(self) -> list[Path]:
+        """Pictures of mixed sizes as files."""
+        self._made["folder"] = tempfile.TemporaryDirectory()
+        return files(Path(self._made["folder"].name), self.lengths.pictures)
+
+    def clock(self, work: Callable[[], object]) -> float:
+        """Seconds that it takes."""
+        wait(self.device)
+        began = time.perf_counter()
+        work()
+        wait(self.device)
+        return time.perf_counter() - began
+
+    def both(self, requests: Sequence[Request], tokens: int) -> Pair:
+        """Answers of so many tokens by the engine, and by `generate`."""
+        return (
+            lambda: self.clock(lambda: self.vlm.run(requests, max_tokens=tokens, beams=1)),
+            lambda: self.clock(lambda: self.plain.run(requests, tokens)),
+        )
+
+    def speed(self, vlm: VLM, request: Request, tokens: int, *, guided: bool = False) -> float:
+        """Tokens a second after the first one, by the engine's loop for one answer."""
+        options = Options(max_tokens=tokens, cache=False)
+        loop = vlm._runner.loop(options, vlm.loaded)
+        (prompt,) = vlm._runner.prompts([request], options)
+        job = Job(0, prompt, options, Rules(), guide_for(request, vlm.loaded) if guided else None)
+        with torch.inference_mode():
+            steps = loop.run([job], Budget(1, options.tokens))
+            next(steps)
+            before = len(job.row.ids)
+            took = self.clock(lambda: [None for _ in steps])
+        return (len(job.row.ids) - before) / max(took, 1e-9)
+
+
+def chat_turn(bench: Bench) -> Iterator[Pair]:
+    """Seconds to the first token of the second and the third turn about one picture."""
+    told = [Message("user", (ImagePart(bench.fresh()), TextPart(TURNS[0])))]
+    answer = bench.vlm.stream(told, max_tokens=bench.lengths.turn).result
+    for text in TURNS[1:]:
+        told += [Message("assistant", (TextPart(answer.text or "-"),)), Message("user", (TextPart(text),))]
+        request = Request("chat", tuple(told), text)
+        yield _first_token(bench, request), partial(bench.clock, partial(bench.plain.run, [request], 1))
+        answer = bench.vlm.stream(told, max_tokens=bench.lengths.turn).result
+
+
+def _first_token(bench: Bench, request: Request) -> Timed:
+    return lambda: bench.clock(lambda: bench.vlm.stream(request.messages, max_tokens=1).result)
+
+
+def questions32(bench: Bench) -> Iterator[Pair]:
+    """Seconds for many questions about one picture; the peer has them in batches of eight."""
+    image, count = bench.fresh(), bench.lengths.questions
+    texts = [f"{QUESTIONS[n % len(QUESTIONS)]} Answer {n + 1}." for n in range(count)]
+    yield bench.both([bench.ask(image, text) for text in texts], bench.lengths.answer)
+
+
+def rotations(bench: Bench) -> Iterator[Pair]:
+    """Seconds for questions with four options in four rotations: scored, and by the peer generated."""
+    image, longest = bench.fresh(), 0
+    questions, requests = [], []
+    for number, turn in itertools.product(range(bench.lengths.rotated), range(4)):
+        options = [OPTIONS[(place + turn) % 4] for place in range(4)]
+        lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", options, strict=True))
+        request = bench.ask(image, f"{QUESTIONS[number % len(QUESTIONS)]}\n{lines}\nAnswer with one of these.")
+        questions.append((request.messages, OPTIONS))
+        requests.append(request)
+        longest = max(len(bench.loaded.tokenizer(text)["input_ids"]) for text in OPTIONS)
+    yield (
+        lambda: bench.clock(lambda: bench.ending.score_all(questions)),
+        lambda: bench.clock(lambda: bench.plain.run(requests, longest)),
+    )
+
+
+def folder(bench: Bench) -> Iterator[Pair]:
+    """Seconds for captions of a folder of pictures of mixed sizes."""
+    requests = [Request("caption", (Message("user", (ImagePart(path), TextPart(""))),)) for path in bench.folder]
+    bench.vlm.forget()
+    yield bench.both(requests, bench.lengths.caption)
+
+
+def decode(bench: Bench) -> Iterator[Pair]:
+    """Seconds for each token of one answer after the first."""
+    request, tokens = bench.ask(bench.fresh(), QUESTIONS[0]), bench.lengths.decode
+
+    def ours() -> float:
+        bench.decoding[0].append(bench.speed(bench.vlm, request, tokens))
+        return 1 / bench.decoding[0][-1]
+
+    def theirs() -> float:
+        bench.decoding[1].append((tokens - 1) / bench.plain.seconds(request, tokens)[1])
+        return 1 / bench.decoding[1][-1]
+
+    yield ours, theirs
+
+
+def int8(bench: Bench) -> Iterator[Pair]:
+    """Seconds for each token in int8, and in the model's own precision, both by the engine."""
+    request, tokens = bench.ask(bench.fresh(), QUESTIONS[0]), bench.lengths.decode
+    few = bench.quantised[0]
+    yield lambda: 1 / bench.speed(few, request, tokens), lambda: 1 / bench.speed(bench.vlm, request, tokens)
+
+
+def cold(bench: Bench) -> Iterator[Pair]:
+    """Seconds for a request that shares nothing with any other."""
+    yield bench.both([bench.ask(bench.fresh(), f"{next(bench._seeds)}: {QUESTIONS[1]}")], bench.lengths.cold)
+
+
+def json(bench: Bench) -> Iterator[Pair]:
+    """Seconds for each token of a JSON document that must satisfy a schema, and of an answer that is free."""
+    schema = as_schema(["title", "description", "colour", "author", "date"])
+    request = Request(
+        "extract", (Message("user", (ImagePart(bench.fresh()), TextPart(""))),), schema=schema
+    )  # fmt: skip
+    tokens = bench.lengths.document
+    yield (
+        lambda: 1 / bench.speed(bench.ending, request, tokens, guided=True),
+        lambda: 1 / bench.speed(bench.vlm, request, tokens),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row: the work, how many units of `unit` one run of it is, what the ratio should reach, what it needs."""
+
+    work: Callable[[Bench], Iterator[Pair]]
+    unit: str
+    units: Callable[[Lengths], int] = lambda lengths: 1
+    aims: dict[str, float] = field(default_factory=dict)
+    skill: str = "ask"
+    is_time: bool = False
+    """Whether the value is seconds, not units a second."""
+
+
+ROWS: dict[str, Row] = {
+    "chat_turn": Row(chat_turn, "s to the first token", aims={"b": 10.0}, skill="chat", is_time=True),
+    "questions32": Row(questions32, "questions / s", lambda lengths: lengths.questions, {"b": 6.0}),
+    "rotations": Row(rotations, "questions / s", lambda lengths: 4 * lengths.rotated, {"b": 10.0}),
+    "folder": Row(folder, "pictures / s", lambda lengths: lengths.pictures, {"b": 1.5}, "caption"),
+    "decode": Row(decode, "tokens / s", aims={"a": 3.0}),
+    "int8": Row(int8, "tokens / s", aims={"b": 2.0}),
+    "cold": Row(cold, "requests / s", aims={"b": 0.97}),
+    "json": Row(json, "tokens / s", aims={"b": 0.95}, skill="extract"),
+}
+
+
+def read_bytes(loaded: Loaded) -> int:
+    """Bytes of the weights that one token of an answer needs: the decoder's and the output layer's."""
+    model = loaded.model
+    owners = [
+        module
+        for module in model.modules()
+        if isinstance(getattr(module, "layers", None), torch.nn.ModuleList) and hasattr(module, "embed_tokens")
+    ]
+    decoder = owners[-1].layers  # of an encoder-decoder, the decoder is the second
+    weights = {
+        id(weight): weight.nbytes for weight in (*decoder.parameters(), *model.get_output_embeddings().parameters())
+    }
+    return sum(weights.values())
+
+
+def agree(bench: Bench) -> float:
+    """How far the engine's logits are from transformers' over one answer, as a share of how much logits vary.
+
+    Raises SystemExit where that is more than the precision explains.
+    """
+    request, tokens = bench.ask(bench.fresh(), QUESTIONS[0]), min(bench.lengths.decode, 12)
+    made = bench.plain.generate([request], tokens, logits=True)
+    wanted = torch.stack(made.logits)[:, 0].float()
+    ids = made.sequences[0, -tokens:].tolist()
+    options = Options(max_tokens=tokens, cache=False)
+    loop = bench.vlm._runner.loop(options, bench.vlm.loaded)
+    job = Job(0, bench.vlm._runner.prompts([request], options)[0], options, Rules())
+    with torch.inference_mode():
+        ((_, slot, first),) = loop.starts.begin([job])
+        got = torch.cat((first[None].float(), loop.stepper.extend([ids[:-1]], [slot])[0].float()))
+        loop.stepper.drop([slot])
+    far = float((got - wanted).abs().mean() / wanted.std())
+    most = 1e-4 if bench.loaded.model.dtype == torch.float32 else 0.1
+    if not far < most:
+        raise SystemExit(f"{bench.letter}: the engine's logits are {far:.2g} of their spread away from transformers'")
+    return far
