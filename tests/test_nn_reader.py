@@ -134,7 +134,8 @@ def test_a_bridge_that_takes_notes_is_saved_and_loaded_exactly(sight: Sight, tmp
         vocab_size=20, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, pad_token_id=0
     )
     config = BridgeConfig(
-        vision_config=sight.config, text_config=decoder, adapter="reader", adapter_options=options(sight, 5), image_token_id=19,
+        vision_config=sight.config, text_config=decoder, adapter="reader", adapter_options=options(sight, 5),
+        image_token_id=19,
         frame_adapter="pool", frame_adapter_options={"window": [2, 2]},
     )  # fmt: skip
     torch.manual_seed(1)
@@ -178,10 +179,7 @@ def worldly() -> Sight:
 
 def noted(sight: Sight, adapter: Reader, *things: tuple[int, int, int, int, int]) -> Things:
     """What is told of a picture."""
-    present, names, colours, geometry, masks, _, _, middle, _, _ = adapter._cells(seen(sight, *things))[0].split(
-        adapter.sizes, -1
-    )
-    return adapter._things((present[:, 0], names, colours), geometry=geometry, masks=masks, middle=middle[:, 0])
+    return adapter.told(seen(sight, *things)[0])
 
 
 def test_things_are_told_apart_and_stand_in_the_order_of_answers(worldly: Sight) -> None:

@@ -17,6 +17,7 @@ import itertools
 
 import loop
 import muon
+import pack
 import scenes
 import see
 import speak
@@ -66,7 +67,7 @@ def test_a_packed_row_gives_each_question_the_logits_it_has_alone(tokenizer: Any
         segments = np.array(row.segment)
         for number in sorted(set(row.segment))[:4]:
             mine = np.flatnonzero(segments == number)
-            alone = speak.Row(row.prefix, row.pixels, row.frames, row.scene)
+            alone = pack.Row(row.prefix, row.pixels, row.frames, row.scene)
             alone.add(1, [row.ids[i] for i in mine[:-1]], [row.ids[mine[-1]]], len(row.prefix))
             apart = logits(model, speak.collated([alone]))[0, len(row.prefix) :]
             assert torch.allclose(together[torch.from_numpy(mine)], apart, atol=1e-4)
@@ -153,3 +154,20 @@ def test_a_run_can_begin_from_the_shipped_checkpoint_and_go_on(tmp_path: Path) -
     (tmp_path / "align.safetensors").write_bytes(b"what a run has made of it")
     start.start(tmp_path, Path("nowhere"))
     assert (tmp_path / "align.safetensors").read_bytes() == b"what a run has made of it"
+
+
+def test_a_true_outline_is_written_with_the_points_nearest_to_those_of_its_note() -> None:
+    square = np.array([[0.2, 0.2], [0.6, 0.2], [0.6, 0.6], [0.2, 0.6]])
+    found = speak.nearest(square, np.array([[0.3, 0.15], [0.7, 0.7], [0.25, 0.4], [0.6, 0.35]]))
+    assert found.round(9).tolist() == [[0.3, 0.2], [0.6, 0.6], [0.2, 0.4], [0.6, 0.35]]
+
+
+def test_attention_in_training_is_that_of_transformers(tokenizer: Any) -> None:
+    torch.manual_seed(0)
+    model = speak.bridge(tokenizer).eval()
+    batch = speak.collated([speak.Packer(tokenizer, "talk").row(seed) for seed in (3, 4)])
+    speak.AttentionInterface.register("packed", speak.attention)
+    with torch.inference_mode():
+        plain = logits(model, batch)
+        model.decoder.config._attn_implementation = "packed"
+        assert torch.allclose(logits(model, batch), plain, atol=1e-4)

@@ -1,24 +1,21 @@
 """Stages 2 to 5: the decoder learns to talk, the adapter to translate, and all of it to answer every skill.
 
-All questions of a scene stand after ONE image prefix in one row; each sees the prefix and itself only, and its
-positions start where the prefix ends. So a picture is encoded once for ten questions, and training sees what inference
-will see.
+What they see is packed in rows of one picture and many questions (`pack.py`).
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from loop import Plan, train
 from notes import HEADS
+from pack import NOTES, PLACES, SHOWN, SIDE, Packer, collated
 from safetensors.torch import load_file
-from scenes import SPEAK, batches, known, questions
-from see import collate, dense_loss, normalised
+from scenes import batches
+from see import collate, dense_loss
 from see import config as sight_config
 from share import lay_out, share, units
 from targets import frame, targets
@@ -26,60 +23,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import AttentionInterface, MistralConfig, PreTrainedTokenizerFast
 
-from imglish.core.types import Sample
-from imglish.families._base import Control, Piece, Plain, Spelled, encode_pieces
-from imglish.families._imglish_text import (
-    LOCATIONS,
-    POLYGON_POINTS,
-    SPECIAL_TOKENS,
-    boxes_text,
-    points_text,
-    render_sample,
-)
+from imglish.core import geometry
+from imglish.families._imglish_text import POLYGON_POINTS
 from imglish.nn import Bridge, BridgeConfig, SightConfig
-from imglish.world import _beyond
-from imglish.world._scene import Language, Scene
 
-SIDE, TEXT, CLOSED = 192, 240, -1e4  # pixels, question tokens in a row, "may not look"
-NOTES = 112
-IMAGE_TOKENS, FRAME_TOKENS = 144 + NOTES, 12
-PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
 LOUD = 8.0  # the norm that words begin with; pictures begin with twice that
-OUTLINE = 1.0  # what a location token of an outline counts
+SAME_THING = 0.6  # overlap of the box of a note with that of the true outline
 NEAR = 0.2  # of the loss goes to each neighbour of a location's bin
-OFTEN = {  # how eagerly a topic is drawn; some have many questions to a scene, some have one
-    "colour": 5.0, "presence": 2.0, "refer": 2.0, "segment": 4.0, "detect": 3.0, "read": 3.0, "caption": 1.5,
-    "summary": 0.4, "unknown": 1.0, "identify": 0.5, "relation": 0.6,
-}  # fmt: skip
-SHOWN = ("colour", "presence", "count", "refer", "detect", "read", "segment", "chart", "change")  # topics in the log
 SCENES = {"talk": 24, "align": 16, "instruct": 16, "polish": 16}  # in a batch
-
-
-@dataclass
-class Row:
-    """One image prefix and the questions after it."""
-
-    prefix: list[int]
-    pixels: list[np.ndarray]
-    frames: bool
-    scene: Scene
-    ids: list[int] = field(default_factory=list)
-    segment: list[int] = field(default_factory=list)
-    position: list[int] = field(default_factory=list)
-    weight: list[float] = field(default_factory=list)  # of predicting this token; 0 where it is given
-    topic: list[int] = field(default_factory=list)  # place in SHOWN, or -1
-
-    def add(self, segment: int, prompt: list[int], answer: list[int], start: int, topic: str = "") -> int:
-        """Append a question and its answer; the place where the next turn of this chat would start."""
-        self.topic += [SHOWN.index(topic) if topic in SHOWN else -1] * (len(prompt) + len(answer))
-        share = len(answer) ** -0.5
-        vague = OUTLINE if topic == "segment" else 1.0
-        weight = [share * (vague if token in PLACES else 1.0) for token in answer]
-        self.ids += prompt + answer
-        self.segment += [segment] * (len(prompt) + len(answer))
-        self.position += range(start, start + len(prompt) + len(answer))
-        self.weight += [0.0] * len(prompt) + weight
-        return start + len(prompt) + len(answer)
 
 
 def bridge(tokenizer: PreTrainedTokenizerFast) -> Bridge:
@@ -127,115 +78,6 @@ def loud(model: Bridge) -> Bridge:
     return model
 
 
-def roughen(rng: random.Random, text: str) -> str:
-    """A question as people type it: sometimes in lower case, sometimes without its question mark."""
-    if text and rng.random() < 0.25:
-        text = text[0].lower() + text[1:] if rng.random() < 0.6 else text.lower()
-    if text and rng.random() < 0.25:
-        text = text.rstrip("?.! ") or text
-    return text
-
-
-def stray(rng: random.Random, sample: Sample) -> Sample:
-    """A question about the same picture that no picture answers."""
-    question, answer = _beyond.question(rng, cast(Language, sample.language), "train")
-    return replace(
-        sample, skill="ask", question=question, answer=answer, truth=None, topic="unknown", labels=(), region=None,
-        schema=None,
-    )  # fmt: skip
-
-
-def told(scene: Scene, index: int, rng: random.Random) -> list[Piece]:
-    """A picture told in words and locations: what the decoder learns from before it has eyes."""
-    size = scene.images[index].size
-    pieces: list[Piece] = []
-    things = [thing for thing in scene.things if thing.image == index]
-    for thing in rng.sample(things, len(things))[:12]:
-        pieces += [Plain(f"{thing.colour} {thing.name}"), Control(boxes_text([thing.box], size)[0])]
-    for line in [line for line in scene.lines if line.image == index][:8]:
-        pieces += [Spelled(line.string), Control(points_text([line.quad[0], line.quad[2]], size))]
-    return pieces
-
-
-class Packer:
-    """Makes rows of scenes: which questions, in which order, how many."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, stage: str) -> None:
-        self.tokenizer, self.stage = tokenizer, stage
-        self.image, self.bos = (tokenizer.convert_tokens_to_ids(t) for t in ("<image>", "<bos>"))
-        self.mixture = known(SPEAK)
-
-    def row(self, seed: int) -> Row:
-        """The row of a training seed."""
-        rng = random.Random(f"row/{self.stage}/{seed}")
-        scene, samples = questions(seed, self.mixture)
-        first = rng.choice(samples)  # all questions of a row are about the same pictures
-        samples = [s for s in samples if (s.images, s.skill == "watch") == (first.images, first.skill == "watch")]
-        if first.skill != "watch" and rng.random() < 0.35:
-            samples.append(stray(rng, first))
-        row = self._prefix(scene, first, rng)
-        keys = {id(s): rng.random() ** (1 / OFTEN.get(s.topic, 1.0)) for s in samples}
-        start, left, number = len(row.prefix), TEXT, 0
-        turn = start
-        chat = False
-        for sample in sorted(samples, key=lambda s: -keys[id(s)]):
-            prompt, answer = self._encode(sample, rng)
-            if len(prompt) + len(answer) > left and number:
-                continue
-            chat = chat and sample.skill == "ask" and rng.random() < 0.5
-            if not chat:
-                number, turn = number + 1, start
-            turn = row.add(number, prompt, answer, turn, sample.topic)
-            chat = sample.skill == "ask" and rng.random() < 0.2
-            left -= len(prompt) + len(answer)
-            if left < 12:
-                break
-        return row
-
-    def _prefix(self, scene: Scene, sample: Sample, rng: random.Random) -> Row:
-        video = sample.skill == "watch"
-        if self.stage != "talk":
-            each = FRAME_TOKENS if video else IMAGE_TOKENS
-            pixels = [frame(image, SIDE)[0] for image in sample.images]
-            return Row([self.bos] + [self.image] * each * len(pixels), pixels, video, scene)
-        ids = [self.bos]
-        for index in range(len(scene.images) if len(sample.images) > 1 else 1):
-            ids += encode_pieces(self.tokenizer, [*told(scene, index, rng), Control("<sep>")], image_token="<image>")
-        return Row(ids[:400], [], video, scene)
-
-    def _encode(self, sample: Sample, rng: random.Random) -> tuple[list[int], list[int]]:
-        prompt, answer = render_sample(sample)
-        cut = next(
-            i for i, piece in enumerate(prompt) if isinstance(piece, Control) and piece.text.startswith("<user>")
-        )
-        free = sample.skill in ("ask", "watch", "count", "ground", "segment")
-        rough = [Plain(roughen(rng, p.text)) if free and isinstance(p, Plain) else p for p in prompt[cut:]]
-        return tuple(encode_pieces(self.tokenizer, pieces, image_token="<image>") for pieces in (rough, answer))  # type: ignore[return-value]
-
-
-def collated(rows: list[Row], end: int = -1) -> dict[str, Any]:
-    """Rows padded on the right to one batch, with the mask in which a question sees the prefix and itself."""
-    length = max(len(row.prefix) + len(row.ids) for row in rows)
-    ids, segment, position, topic = (np.full((len(rows), length), fill) for fill in (0, -1, 0, -1))
-    weight = np.zeros((len(rows), length), np.float32)
-    for number, row in enumerate(rows):
-        start, end = len(row.prefix), len(row.prefix) + len(row.ids)
-        ids[number, :end] = row.prefix + row.ids
-        segment[number, :start], segment[number, start:end] = 0, row.segment
-        position[number, :end] = [*range(start), *row.position]
-        weight[number, start:end], topic[number, start:end] = row.weight, row.topic
-    earlier = np.tril(np.ones((length, length), bool))
-    allowed = (segment[:, None, :] == 0) | (segment[:, None, :] == segment[:, :, None])
-    mask = np.where(allowed & earlier, 0.0, CLOSED).astype(np.float32)[:, None]
-    pixels = [picture for row in rows for picture in row.pixels]
-    return {
-        "ids": torch.from_numpy(ids), "position": torch.from_numpy(position), "mask": torch.from_numpy(mask),
-        "weight": torch.from_numpy(weight), "topic": torch.from_numpy(topic), "rows": rows, "end": end,
-        "pixels": normalised(np.stack(pixels)) if pixels else None,
-        "frames": torch.tensor([row.frames for row in rows for _ in row.pixels], dtype=torch.bool),
-    }  # fmt: skip
-
-
 def answer_loss(model: Bridge, batch: dict[str, Any], features: list[Tensor] | None) -> tuple[Tensor, dict[str, float]]:
     """Cross entropy of the answers, each question weighted by the root of its length, and the share of tokens right."""
     embedded = model.embed(batch["ids"], features)
@@ -273,6 +115,39 @@ def attention(
     """Plain attention that stays in the precision of its inputs: on a CPU, copies to float32 and back take a third."""
     scores = ((query * scaling) @ key.transpose(2, 3)).add_(mask.to(query.dtype))
     return (scores.softmax(-1) @ value).transpose(1, 2), None
+
+
+@torch.no_grad()
+def align_outlines(model: Bridge, batch: dict[str, Any], described: Tensor) -> None:
+    """Write each true outline with the points that lie nearest to those of the note on its thing.
+
+    An outline can be written in many ways that are all true. Where the model copies a note, the way that is nearest to
+    that note is the one to ask for, as detectors are trained on the assignment that is nearest to what they found.
+    """
+    first = np.cumsum([0, *(len(row.pixels) for row in batch["rows"])])
+    for number, row in enumerate(batch["rows"]):
+        if not row.outlines:
+            continue
+        told = model.adapter.told(described[first[number]])
+        fitted = frame(row.scene.images[0], SIDE)[1]
+        for start, polygon in row.outlines:
+            ring = np.asarray(fitted.forward(np.asarray(polygon, float))) / SIDE
+            box = np.array([[*ring.min(0), *ring.max(0)]])
+            overlaps = geometry.iou(box, told.boxes)[0] if len(told.boxes) else np.zeros(1)
+            traced = told.traced[int(overlaps.argmax())] if overlaps.max() > SAME_THING else None
+            if traced is not None:
+                bins = (nearest(ring, traced) * len(PLACES)).astype(int).clip(0, len(PLACES) - 1)
+                begin = len(row.prefix) + start
+                batch["ids"][number, begin : begin + bins.size] = torch.from_numpy(bins.reshape(-1)) + PLACES[0]
+
+
+def nearest(ring: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(n, 2) the points of a polygon's outline (m, 2) that are nearest to `points` (n, 2)."""
+    ends = np.roll(ring, -1, 0) - ring
+    along = ((points[:, None] - ring) * ends).sum(-1) / np.maximum((ends**2).sum(-1), 1e-12)
+    feet = ring + along.clip(0, 1)[..., None] * ends
+    best = ((points[:, None] - feet) ** 2).sum(-1).argmin(1)
+    return np.asarray(feet[np.arange(len(points)), best])
 
 
 def freeze(model: Bridge, stage: str) -> None:
@@ -351,7 +226,9 @@ def run(plan: Plan) -> None:
                 eyes.refresh()
                 with torch.set_grad_enabled(everything):
                     tokens, dense = model.vision.see(batch["pixels"])
-                features = adapted(model, model.vision.describe(tokens, dense), batch["frames"])
+                described = model.vision.describe(tokens, dense)
+                align_outlines(model, batch, described)
+                features = adapted(model, described, batch["frames"])
             loss, figures = answer_loss(model, batch, features)
         if everything and batch["dense"] is not None:
             with torch.autocast(plan.device.split(":")[0], torch.bfloat16):

@@ -70,20 +70,27 @@ class Reader(Adapter):
     def notes(self, features: Tensor) -> Tensor:
         """(B, most, out_dim) things, letters, outlines of each picture; `nothing` where there are no more."""
         made = []
-        for picture in self._cells(features):
-            present, names, colours, geometry, masks, letters, marks, middle, _, written = picture.split(self.sizes, -1)
-            told = self._things((present[:, 0], names, colours), geometry=geometry, masks=masks, middle=middle[:, 0])
-            read = self._letters(letters, marks, written)
+        for picture in features:
+            told, read = self.told(picture), self._read(picture)
             kept = torch.cat((self.tell(told.things), self.spell(read), self.trace(told.outlines)))[: self.most]
             made.append(torch.cat((kept, self.nothing.to(kept).expand(self.most - len(kept), -1))))
         return torch.stack(made)
 
-    def _cells(self, features: Tensor) -> Tensor:
-        """(B, cells, size of a cell), row by row over the whole picture."""
+    def told(self, picture: Tensor) -> Things:
+        """What is told of the things of one picture, given its features (tokens, in_dim)."""
+        present, names, colours, geometry, masks, _, _, middle, _, _ = self._cells(picture)
+        return self._things((present[:, 0], names, colours), geometry=geometry, masks=masks, middle=middle[:, 0])
+
+    def _read(self, picture: Tensor) -> Tensor:
+        """What is told of its letters."""
+        *_, letters, marks, _, _, written = self._cells(picture)
+        return self._letters(letters, marks, written)
+
+    def _cells(self, picture: Tensor) -> tuple[Tensor, ...]:
+        """The readings of a picture, (cells, numbers) each, row by row over the whole picture."""
         rows, columns = self.grid
-        cells = features[..., self.cells_at :].unflatten(-1, (SUBCELLS**2, -1))
-        cells = cells.view(len(cells), rows, columns, SUBCELLS, SUBCELLS, -1).transpose(2, 3)
-        return cells.flatten(1, 4)
+        cells = picture[:, self.cells_at :].reshape(rows, columns, SUBCELLS, SUBCELLS, -1).transpose(1, 2)
+        return cells.flatten(0, 3).split(self.sizes, -1)
 
     def _things(
         self, codes: tuple[Tensor, Tensor, Tensor], *, geometry: Tensor, masks: Tensor, middle: Tensor
