@@ -55,7 +55,7 @@ def diagram(rows: Sequence[Row]) -> str:
         bar = [" "] * 51
         bar[round(row.confidence * 50)] = "|"
         bar[round(row.right * 50)] = "o"
-        lines.append(f"      {row.confidence:.2f}   {row.right:.2f}  {row.count:6d}  {''.join(bar)}")
+        lines.append(f"      {row.confidence:.2f}   {row.right:.2f}  {row.boxes:6d}  {''.join(bar)}")
     return "\n".join(lines)
 
 

@@ -76,14 +76,14 @@ class Row(NamedTuple):
 
     confidence: float
     right: float
-    count: int
+    boxes: int
 
 
 def matches(found: Boxes, truth: Boxes, *, least: float = 0.5) -> list[bool]:
     """Which boxes are right: the surest first, each true box once, of its label and with an IoU of at least `least`."""
-    order = range(len(found))
+    order = list(range(len(found)))
     if found.confidence is not None:
-        order = np.argsort(-found.confidence, kind="stable").tolist()  # type: ignore[assignment]
+        order = np.argsort(-found.confidence, kind="stable").tolist()
     overlaps = iou(found.xyxy, truth.xyxy) if len(found) and len(truth) else np.zeros((len(found), len(truth)))
     taken: set[int] = set()
     right = [False] * len(found)
@@ -138,8 +138,8 @@ def calibration_error(rows: Sequence[Row]) -> float:
     >>> calibration_error([Row(0.9, 0.5, 1), Row(0.2, 0.2, 3)])
     0.1
     """
-    count = sum(row.count for row in rows)
-    return sum(abs(row.confidence - row.right) * row.count for row in rows) / count if count else 0.0
+    count = sum(row.boxes for row in rows)
+    return sum(abs(row.confidence - row.right) * row.boxes for row in rows) / count if count else 0.0
 
 
 def _logit(confidence: Any) -> Floats:

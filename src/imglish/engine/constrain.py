@@ -14,7 +14,7 @@ from imglish.core.images import open_image
 from imglish.core.types import Request, Size
 from imglish.engine.forms import as_grammar
 from imglish.engine.guide import Guide
-from imglish.engine.guides.document import DocumentGuide, compile_schema
+from imglish.engine.guides.document import DocumentGuide, compile_schema, schema_size
 from imglish.engine.guides.machine import Automaton, MachineGuide, automaton
 from imglish.engine.guides.vocabulary import vocabulary
 from imglish.families._base import Loaded, request_images
@@ -69,7 +69,7 @@ def _made(grammar: Node | None, loaded: Loaded) -> Automaton | tuple[str, int] |
     if grammar is None:
         return None
     if isinstance(grammar, Json):
-        return compile_schema(grammar.schema), len(json.dumps(grammar.schema))
+        return compile_schema(grammar.schema), schema_size(grammar.schema)
     return automaton(grammar, vocabulary(loaded))
 
 

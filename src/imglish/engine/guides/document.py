@@ -24,7 +24,7 @@ LARGEST = 65_536  # characters of a schema
 DEEPEST = 64
 _UNREACHED = b'N/A"'
 _LONGEST_WAY = 4096  # tokens; a schema whose shortest document is longer is refused
-_EACH = 2048  # as many tokens are tried one by one; of more, text is tried by kind
+_EACH, _OTHERS = 96, 256  # as many tokens are tried one by one; of more, text is tried by kind, and so many others
 _OPENING = 48  # as many tokens that open something are followed to their end
 _OUTSIDE = b'}]n,0123456789"[{tfalsue-.+e: '  # what is tried first outside a string
 _SETTINGS: JsonCompileOptions = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
@@ -40,8 +40,23 @@ def compile_schema(schema: Mapping[str, Any]) -> str:
     return LLMatcher.grammar_from_json_schema(text, overrides=_SETTINGS)
 
 
+def schema_size(schema: Any) -> int:
+    """Characters of all names and of the longest choices in a schema, with what stands around them in a document."""
+    if isinstance(schema, Mapping):
+        own = sum(len(str(key)) + 12 for key in schema["properties"]) if _has_fields(schema) else 0
+        own += max((len(str(choice)) for choice in schema.get("enum") or ()), default=0)
+        own += int(schema.get("minLength") or 0)
+        times = max(int(schema.get("minItems") or 0), 1)
+        return own + times * sum(schema_size(part) for key, part in schema.items() if key != "enum")
+    return sum(map(schema_size, schema)) if isinstance(schema, (list, tuple)) else 0
+
+
+def _has_fields(schema: Mapping[str, Any]) -> bool:
+    return isinstance(schema.get("properties"), Mapping)
+
+
 class DocumentGuide:
-    """The guide of one answer; `size` is about how many tokens the whole schema's names take."""
+    """The guide of one answer; `size` is how many characters the schema's names and choices take, as `schema_size`."""
 
     def __init__(self, grammar: str, words: Vocabulary, *, size: int) -> None:
         self._words = words
@@ -52,7 +67,9 @@ class DocumentGuide:
         self._mask: torch.Tensor | None = None
         self._ways: dict[int, list[int]] = {}
         self._way: list[int] | None = self._way_out(self._matcher, b"")
-        self._far = 2 * size + 3 * len(self._way) + 64
+        letters = sum(len(words.bytes[token]) for token in self._way[:-1])
+        self._growth = 8 + size * len(self._way) // max(letters, 1)  # tokens that the way out grows by at most, at once
+        self._far = len(self._way) + 2 * self._growth
 
     @property
     def shortest(self) -> int:
@@ -97,6 +114,8 @@ class DocumentGuide:
         if mask is None or left > self._far or self._is_over():
             return mask
         way = self._known_way()
+        if left > len(way) + self._growth:
+            return mask
         closing = mask & self._words.end_mask
         candidates = [int(token) for token in mask.nonzero().flatten().tolist() if token not in self._words.ends]
         if len(candidates) > _EACH:
@@ -200,7 +219,7 @@ class DocumentGuide:
             if kept is not None and len(kept) < left:
                 allowed[tokens] = True
         others.sort(key=lambda token: len(self._words.bytes[token]))
-        for token in others[:_EACH]:
+        for token in others[:_OTHERS]:
             kept = self._kept_way(token, way)
             if kept is not None and len(kept) < left:
                 allowed[token] = True
