@@ -31,13 +31,33 @@ _SETTINGS: JsonCompileOptions = {"whitespace_flexible": False, "item_separator":
 
 
 def compile_schema(schema: Mapping[str, Any]) -> str:
-    """The grammar of a schema, for `DocumentGuide`. Raises InputError for one that is too large."""
-    text = json.dumps(schema, ensure_ascii=False)
-    if len(text) > LARGEST:
-        raise InputError(f"the schema has {len(text)} characters; at most {LARGEST} are read")
+    """The grammar of a schema, for `DocumentGuide`. Raises InputError for one that is too large or too deep."""
     if _depth(schema) > DEEPEST:
         raise InputError(f"the schema is nested more than {DEEPEST} deep")
+    text = json.dumps(_closed(schema), ensure_ascii=False)
+    if len(text) > LARGEST:
+        raise InputError(f"the schema has {len(text)} characters; at most {LARGEST} are read")
     return LLMatcher.grammar_from_json_schema(text, overrides=_SETTINGS)
+
+
+def _closed(schema: Any) -> Any:
+    """The schema as it is meant for a document: what has fields is an object, and has no others unless it says so."""
+    if not isinstance(schema, Mapping):
+        return schema
+    made = dict(schema)
+    if _has_fields(schema):
+        made.setdefault("type", "object")
+        if not any(key in schema for key in ("allOf", "patternProperties")):
+            made.setdefault("additionalProperties", False)
+    for key in ("properties", "$defs", "definitions"):
+        if isinstance(made.get(key), Mapping):
+            made[key] = {name: _closed(part) for name, part in made[key].items()}
+    for key in ("items", "additionalProperties"):
+        made |= {key: _closed(made[key])} if key in made else {}
+    for key in ("anyOf", "oneOf", "prefixItems"):
+        if isinstance(made.get(key), list):
+            made[key] = [_closed(part) for part in made[key]]
+    return made
 
 
 def schema_size(schema: Any) -> int:
