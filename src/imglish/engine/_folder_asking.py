@@ -31,7 +31,8 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "watch": ("text",),
 }
 NEEDS = frozenset({"ask", "ground", "segment", "identify", "count", "extract", "chat", "watch"})
-WITHOUT_EFFECT = frozenset({"batch", "memory_limit", "deadline", "cancel", "cache", "tokens"})  # options that change no answer
+# options that change no answer
+WITHOUT_EFFECT = frozenset({"batch", "memory_limit", "deadline", "cancel", "cache", "tokens"})
 
 
 @dataclass(frozen=True)

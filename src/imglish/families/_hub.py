@@ -97,7 +97,7 @@ class HubFamily(Family):
         return tensors
 
     def row(self, loaded: Loaded, request: Request, *, kept: MutableMapping[Any, Any] | None = None) -> Row:
-        """One request as token ids and views. Views that are `kept` by the content of their pictures are not made again.
+        """One request as token ids and views. Views that are `kept` by what their pictures show are not made again.
 
         What is kept has no pixels: it says how long a picture is and where its pixels went.
         """

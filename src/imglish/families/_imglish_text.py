@@ -3,9 +3,9 @@
     <bos><image>...<user><detect>cat, dog<assistant>cat<loc_3><loc_9><loc_40><loc_51><eos>
 
 All images stand first, so that many questions can share one image prefix. A second turn is another
-`<user>...<assistant>...<eos>`. An outline stands
-behind the box of its thing: `<poly>`, four locations, then two for each point. Where no word of the question tells the language of the answer (`identify`, `detect`
-everything), and it is not English, `<sep>` and its code end the question.
+`<user>...<assistant>...<eos>`. An outline stands behind the box of its thing: `<poly>`, four locations, then two for
+each point. Where no word of the question tells the language of the answer (`identify`, `detect` everything), and it is
+not English, `<sep>` and its code end the question.
 """
 
 from __future__ import annotations
