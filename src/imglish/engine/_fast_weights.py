@@ -177,7 +177,8 @@ def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype) -> Layer:
 
 def _window(attention: Any) -> int | None:
     if hasattr(attention, "sliding_window"):
-        return attention.sliding_window  # type: ignore[no-any-return]
+        window: int | None = attention.sliding_window
+        return window
     kinds = getattr(attention.config, "layer_types", None)
     if kinds is not None and kinds[attention.layer_idx] != "sliding_attention":
         return None
@@ -250,4 +251,4 @@ def _lie_together(weights: Sequence[Tensor]) -> bool:
 def _ends(weights: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
     """(where each begins, where the one before it ends), in elements."""
     for before, weight in itertools.pairwise(weights):
-        yield weight.storage_offset(), before.storage_offset() + before.numel()
+        yield int(weight.storage_offset()), int(before.storage_offset()) + before.numel()

@@ -108,7 +108,7 @@ def asked(vlm: Any, asking: Asking, options: Mapping[str, Any]) -> dict[str, Any
         for field in dataclasses.fields(chosen)
         if field.name not in WITHOUT_EFFECT and getattr(chosen, field.name) != getattr(usual, field.name)
     }
-    loaded = getattr(vlm, "loaded", None)
+    loaded: Any = getattr(vlm, "loaded", None)
     weights = getattr(loaded, "model", None)
     whole = {"skill": asking.skill, **asking.arguments(), "language": asking.language, **decoding}
     if hasattr(weights, "state_dict"):

@@ -63,12 +63,13 @@ class Things:
         groups, kind_groups = _chain(_firsts(pairs), count), _chain(_firsts(kinds), count)
         same = [max((j for j in range(i) if kinds[j] == kinds[i]), default=-1) for i in range(count)]
         before = list(range(-1, count - 1))
+        tallies: tuple[list[Any], ...] = (kinds, pairs, shades, [0] * count)
         told = [
             codes, boxes, waves(tops, names), _at(codes, before), _at(boxes, before),
             _at(codes, groups), _flags([i in _firsts(pairs) for i in range(count)], names),
             _at(names, kind_groups), _flags([i in _firsts(kinds) for i in range(count)], names),
             _at(boxes, same), _flags([j >= 0 for j in same], names),
-            *(_numbers([group.count(item) for item in group], names) for group in (kinds, pairs, shades, [0] * count)),
+            *(_numbers([group.count(item) for item in group], names) for group in tallies),
             _flags([i == 0 for i in range(count)], names), _flags([i == count - 1 for i in range(count)], names),
         ]  # fmt: skip
         return torch.cat(told, 1)

@@ -50,7 +50,7 @@ class Reader(Adapter):
     ) -> None:
         super().__init__(in_dim, out_dim, grid=grid, out_grid=grid)
         self.most, self.things, self.points, self.cells_at = most, things, points, cells_at
-        self.sizes = (1, class_size, colour_size, 4 + 8 * octaves, _things.FINE**2)
+        self.sizes: tuple[int, ...] = (1, class_size, colour_size, 4 + 8 * octaves, _things.FINE**2)
         self.sizes += (SUBCELLS * letter_size, SUBCELLS * mark_size, 1, class_size, SUBCELLS)
         self.project = mlp(in_dim, hidden, out_dim)
         self.tell = nn.Linear(Things.size(class_size, colour_size), out_dim)
