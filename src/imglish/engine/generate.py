@@ -101,6 +101,8 @@ class Decoded:
     masked: list[float] = field(default_factory=list)
     stopped: str = ""
     """ "deadline" or "cancelled" where one of these ended it."""
+    hurried: bool = False
+    """Whether its guide closed it because max_tokens was near, where the model would have gone on."""
     prefix_tokens: int = 0
     """Tokens of the prompt whose keys and values were known."""
     cache_hits: int = 0
@@ -109,7 +111,7 @@ class Decoded:
     @property
     def truncated(self) -> bool:
         """Whether it is not a whole answer: max_tokens, a deadline or a cancellation ended it."""
-        return not self.ended
+        return not self.ended or self.hurried
 
 
 def append(

@@ -166,6 +166,10 @@ class Loop:
             narrowed = logits.masked_fill(~mask, -torch.inf)
             if not bool(torch.isfinite(narrowed).any()):  # what the rules forbid is all that the guide allows
                 narrowed = run.logits.masked_fill(~mask, -torch.inf)
+            free = guide.mask()
+            if free is not None and free is not allowed and not torch.equal(free, allowed):
+                wanted = int(logits.masked_fill(~free[: len(logits)].to(logits.device), -torch.inf).argmax())
+                run.job.row.hurried |= not bool(mask[wanted])
         token = run.draw.token(narrowed)
         guide.accept(token)
         raw = float(run.logits[token] - run.logits.logsumexp(-1))
