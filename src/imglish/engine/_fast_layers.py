@@ -14,6 +14,8 @@ from imglish.engine._fast_choice import Attention, softmax
 from imglish.engine._fast_rows import Group, Row, whole
 from imglish.engine._fast_weights import Decoder, Layer
 
+BLOCK = 64  # queries whose scores over a prefix are written down at once
+
 
 @dataclass(eq=False)
 class Work:
@@ -93,6 +95,12 @@ class Work:
 def after_prefix(q: Tensor, prefix: Tensor, k: Tensor, v: Tensor, before: Tensor | None, own: Tensor | None) -> Tensor:
     """Attention over a prefix (2, key heads, length, size), which all rows have, and over each row's own k and v."""
     rows, heads, queries, size = q.shape
+    if queries > BLOCK:  # scores are written down: of a long prompt a part at a time, or they outgrow everything else
+        starts = range(0, queries, BLOCK)
+        masks = [[None if one is None else one[:, :, at : at + BLOCK] for one in (before, own)] for at in starts]
+        parts = [q[:, :, at : at + BLOCK] for at in starts]
+        done = [after_prefix(part, prefix, k, v, *some) for part, some in zip(parts, masks, strict=True)]
+        return torch.cat(done, dim=2)
     if rows == 1:
         over = q @ prefix[0].mT
     else:
