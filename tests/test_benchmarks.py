@@ -115,7 +115,7 @@ def test_whoever_says_the_truth_gets_full_marks_and_whoever_says_nothing_gets_no
         best, worst = (0.0, 1.0) if job.row.name == "cer" else (1.0, 0.0)
         if job.name == "unknown/refused":
             best = 0.0
-        assert full == pytest.approx(best, abs=0.25 if job.row.name == "mask_iou" else 1e-9), job.name
+        assert full == pytest.approx(best, abs=0.3 if job.row.name == "mask_iou" else 1e-9), job.name
         assert none == pytest.approx(worst), job.name
 
 
