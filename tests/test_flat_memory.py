@@ -21,7 +21,7 @@ from imglish.engine.vlm import VLM
 KEPT = {"imglish": 60_000, "qwen2_vl": 8_000}  # bytes of features, and as many of keys and values: a few pictures'
 OTHERS = 20_000
 ONCE = 60  # objects that are made when they are first needed, however many pictures follow
-WARM = 40
+WARM = 80  # pictures until all that is bounded is full: automata of 64 questions are kept, too
 
 
 def ask(seed: int) -> Request:
@@ -39,7 +39,8 @@ def tensors() -> int:
 
 
 def objects() -> Counter[str]:
-    gc.collect()
+    for _ in range(4):  # tuples in tuples are let go of one layer a time
+        gc.collect()
     return Counter(type(one).__name__ for one in gc.get_objects())
 
 
@@ -57,7 +58,7 @@ def small(name: str) -> VLM:
 
 @pytest.mark.parametrize("name", ["imglish", "llava", "qwen2_vl"])
 def test_what_is_held_is_flat_after_the_first_pictures(name: str) -> None:
-    grows(name, 200 if name == "imglish" else 120)
+    grows(name, 240 if name == "imglish" else 180)
 
 
 @pytest.mark.slow
@@ -89,5 +90,5 @@ def grows(name: str, count: int) -> int:
     assert tensors() - held < 2 * kept
     assert 0 < vlm._runner.features.bytes <= kept
     assert vlm._runner.prefixes.bytes <= kept
-    assert {kind: number for kind, number in more.items() if number > max(ONCE, (count - WARM) / 2)} == {}
+    assert {kind: number for kind, number in more.items() if number > ONCE} == {}
     return resident() if Path("/proc/self/status").exists() else 0
