@@ -14,6 +14,7 @@ from imglish.core.types import ImagePart, Message, Request, TextPart
 from imglish.engine import constrain
 from imglish.engine.guide import Guide
 from imglish.engine.load import FAMILIES
+from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
 
 SIZES = [(640, 480), (53, 31)]
@@ -95,3 +96,17 @@ def check_places(result: Any, size: tuple[int, int]) -> None:
     elif isinstance(result, TextRegions):
         assert ((result.quads >= 0) & (result.quads <= [float(side) for side in size])).all()
         assert all(result.texts)
+
+
+@pytest.mark.parametrize("budget", [1, 12, 40])
+def test_a_search_with_beams_keeps_to_the_form_and_tells_the_models_own_probabilities(budget: int) -> None:
+    loaded = FAMILIES.get("florence2")().tiny()
+    assert loaded.model.generation_config.num_beams > 1
+    size = (64, 48)
+    for request in region_requests(loaded, size):
+        result = VLM(loaded).run([request], max_tokens=budget)[0]
+        assert not [problem for problem in result.problems if problem.kind != "truncated"], result.raw
+        check_places(result, size)
+        if len(result):  # type: ignore[arg-type]
+            sure = result.confidence  # type: ignore[attr-defined]
+            assert sure is not None and (sure < 0.2).all()  # a random model over 1286 tokens is sure of nothing

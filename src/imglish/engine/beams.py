@@ -8,13 +8,16 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
 from transformers.modeling_outputs import BaseModelOutput
 
+from imglish.core.errors import InputError
 from imglish.engine.generate import Decoded, Options, append, detokenize, ends_of
+from imglish.engine.guide import Guide
 from imglish.families._base import Loaded
 
 if TYPE_CHECKING:
@@ -53,6 +56,10 @@ def search(loaded: Loaded, job: Job, width: int, *, encoded: Any = None) -> Deco
         given, _ = loaded.family.inputs(loaded, [prompt.request])
         if not loaded.family.native:
             given, _ = loaded.family.look(loaded, given, [prompt.receipt], kept={})
+    if job.guide is not None:
+        config.max_new_tokens = max(options.max_tokens, job.guide.shortest)
+        config.output_logits = True
+        more["logits_processor"] = LogitsProcessorList([_Guided(job.guide, config.max_new_tokens)])
     made = loaded.model.generate(**given, generation_config=config, **more)
     tokens, logprobs = _tokens(loaded, made, given)
     for token, value in zip(tokens, logprobs, strict=True):
@@ -81,6 +88,41 @@ def settings(loaded: Loaded, options: Options, width: int) -> Any:
     return config
 
 
+class _Guided(LogitsProcessor):
+    """A guide for each beam: what each has written says what it may write next."""
+
+    def __init__(self, guide: Guide, most: int) -> None:
+        self.known: dict[tuple[int, ...], Guide | None] = {(): guide}
+        self.most, self.start = most, -1
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        self.start = input_ids.shape[1] if self.start < 0 else self.start
+        rows = [tuple(row) for row in input_ids[:, self.start :].tolist()]
+        self.known = {row: self._guide(row) for row in rows}
+        narrowed = scores.clone()
+        for place, row in enumerate(rows):
+            guide = self.known[row]
+            allowed = None if guide is None else guide.closing(self.most - len(row))
+            if allowed is None:  # a beam that ended, or that was taken for want of others: no search goes on from it
+                continue
+            mask = allowed[: scores.shape[1]].to(scores.device)
+            narrowed[place] = narrowed[place].masked_fill(~mask, -torch.inf)
+            if not bool(torch.isfinite(narrowed[place]).any()):  # what other rules forbid is all that the guide allows
+                narrowed[place] = torch.zeros_like(narrowed[place]).masked_fill(~mask, -torch.inf).log_softmax(-1)
+        return cast("torch.FloatTensor", narrowed)
+
+    def _guide(self, row: tuple[int, ...]) -> Guide | None:
+        before = self.known.get(row[:-1]) if row else self.known[()]
+        if not row or before is None or before.ended:
+            return before if not row else None
+        guide = before.fork()
+        try:
+            guide.accept(row[-1])
+        except InputError:
+            return None
+        return guide
+
+
 class _Watch(StoppingCriteria):
     """Ends the search at its deadline, or when it is cancelled."""
 
@@ -105,6 +147,7 @@ def _tokens(loaded: Loaded, made: Any, given: dict[str, Any]) -> tuple[Sequence[
         start = ids.shape[1]  # some models give the prompt back, some only what they wrote
     new = sequences[:, start:]
     beams = getattr(made, "beam_indices", None)
-    scores = loaded.model.compute_transition_scores(sequences, made.scores, beams, normalize_logits=True)
+    told = made.scores if getattr(made, "logits", None) is None else made.logits  # the model's own, under a guide
+    scores = loaded.model.compute_transition_scores(sequences, told, beams, normalize_logits=True)
     scores = torch.nn.functional.pad(scores.float(), (0, max(new.shape[1] - scores.shape[1], 0)))
     return new[0].tolist(), scores[0, : new.shape[1]].tolist()

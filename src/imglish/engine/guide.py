@@ -37,5 +37,9 @@ class Guide(Protocol):
         """A guide in the same state that advances on its own: for another sample, for a beam."""
 
     @property
+    def shortest(self) -> int:
+        """Tokens of a short way to the end from here, the end token included."""
+
+    @property
     def ended(self) -> bool:
         """Whether the answer is complete: an end token was accepted."""
