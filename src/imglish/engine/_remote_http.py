@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx2
 
-import imglish
 from imglish.core.errors import InputError, RemoteError
 from imglish.engine import _remote_errors as errors
 from imglish.engine._remote_address import Address, Key
@@ -57,7 +56,7 @@ class Server:
         self._key = key
         self._chance = random.Random()
         self._client = httpx2.Client(
-            headers={**key.headers(), "User-Agent": f"imglish/{imglish.__version__}"},
+            headers={**key.headers(), "User-Agent": "imglish"},
             params=dict(address.query),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
         )

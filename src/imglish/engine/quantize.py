@@ -170,13 +170,13 @@ def _begun(loop: Any, prompt: Prompt) -> tuple[Any, Tensor]:
 
 def _requests(loaded: Loaded) -> list[Request]:
     """What the model is asked about drawn scenes: what it can best be asked for."""
-    from imglish import world
+    from imglish.world import draw, seeds
 
     family = loaded.family
     skill = next(skill for skill in ("caption", "ask", *SKILLS) if skill in family.skills)
     requests = []
-    for seed in world.seeds("held", 0, LOOKED):
-        image = world.draw("things", seed).images[0]
+    for seed in seeds("held", 0, LOOKED):
+        image = draw("things", seed).images[0]
         part = VideoPart((image, image)) if skill == "watch" else ImagePart(image)
         text = "" if skill in ("caption", "read", "detect") else "What is there?"
         requests.append(Request(skill, (Message("user", (part, TextPart(text))),), text))
