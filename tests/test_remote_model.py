@@ -70,8 +70,14 @@ def test_a_conversation_is_the_same_there_as_here(server: Server) -> None:
     with imglish.load(server.url, model=name) as there:
         mine, theirs = here.chat(system="Short."), there.chat(system="Short.", max_tokens=8)
         assert theirs.say("What is this?", image=picture()).text == mine.say("What is this?", image=picture()).text
-        assert "".join(theirs.stream("Sure?")).strip() == mine.say("Sure?").text
-        assert theirs.messages == mine.messages or [m.text for m in theirs.messages] == [m.text for m in mine.messages]
+        assert [m.text for m in theirs.messages] == [m.text for m in mine.messages]
+        # a random model may have written the name of a special token, which has power on a server: go on from plain text
+        turns = [
+            *mine.messages[:-1],
+            {"role": "assistant", "content": "A circle."},
+            {"role": "user", "content": "Sure?"},
+        ]
+        assert "".join(there.stream(turns, max_tokens=8)) == "".join(here.stream(turns))
 
 
 def test_the_command_line_talks_to_a_server(server: Server, tmp_path: Path) -> None:
