@@ -71,7 +71,7 @@ def test_a_conversation_is_the_same_there_as_here(server: Server) -> None:
         mine, theirs = here.chat(system="Short."), there.chat(system="Short.", max_tokens=8)
         assert theirs.say("What is this?", image=picture()).text == mine.say("What is this?", image=picture()).text
         assert [m.text for m in theirs.messages] == [m.text for m in mine.messages]
-        # a random model may have written the name of a special token, which has power on a server: go on from plain text
+        # a random model may have named a special token, which has power on a server: go on from plain text
         turns = [
             *mine.messages[:-1],
             {"role": "assistant", "content": "A circle."},
