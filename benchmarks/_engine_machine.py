@@ -8,6 +8,17 @@ from collections.abc import Callable
 import torch
 
 BYTES, SIDE, ROUNDS = 1 << 28, 1536, 5
+_clock = [time.perf_counter]
+
+
+def now() -> float:
+    """Seconds on the clock that is used."""
+    return _clock[0]()
+
+
+def count_processor_time() -> None:
+    """From now on seconds are those that this process was on a processor: what else runs there does not count."""
+    _clock[0] = time.process_time
 
 
 def bandwidth(device: str, *, quick: bool = False) -> float:
@@ -28,10 +39,10 @@ def best(work: Callable[[], object], device: str) -> float:
     found = float("inf")
     for _ in range(ROUNDS):
         wait(device)
-        began = time.perf_counter()
+        began = now()
         work()
         wait(device)
-        found = min(found, time.perf_counter() - began)
+        found = min(found, now() - began)
     return found
 
 

@@ -41,7 +41,8 @@ def page(files: Sequence[Path]) -> str:
         rows = {one["name"]: one for one in document["rows"]}
         settings = document["settings"]
         where = settings["device"] if settings["device"] != "cpu" else "CPU"
-        parts.append(f"\n## {where}\n\n{document['machine']}; {settings['threads']} threads of torch.\n")
+        clock = "; seconds are the processor's own" if settings["processor_time"] else ""
+        parts.append(f"\n## {where}\n\n{document['machine']}; {settings['threads']} threads of torch{clock}.\n")
         parts += _machine(rows)
         parts += [part for letter in TITLES for part in _model(letter, rows)]
     return "".join(parts)

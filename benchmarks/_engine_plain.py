@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+from _engine_machine import now
 from transformers.generation.streamers import BaseStreamer
 
 from imglish.core.types import Request
@@ -43,7 +43,8 @@ class Plain:
         self.setting = f"{attention}, {'static' if static else 'dynamic'} cache"
 
     def _use(self, attention: str, static: bool) -> None:
-        self.loaded.model.set_attn_implementation(attention)
+        model = self.loaded.model
+        getattr(model, "decoder", model).set_attn_implementation(attention)  # a bridge's encoder is our own
         self._static = static
 
     def run(self, requests: Sequence[Request], tokens: int, *, batch: int = 8) -> None:
@@ -68,7 +69,7 @@ class Plain:
     def seconds(self, request: Request, tokens: int) -> tuple[float, float]:
         """(until the first token is there, from there to the last)."""
         clock = _Clock()
-        began = time.perf_counter()
+        began = now()
         self.generate([request], tokens, streamer=clock)
         return clock.at[1] - began, clock.at[-1] - clock.at[1]
 
@@ -80,7 +81,7 @@ class _Clock(BaseStreamer):
         self.at: list[float] = []
 
     def put(self, value: Any) -> None:
-        self.at.append(time.perf_counter())
+        self.at.append(now())
 
     def end(self) -> None:
         """Nothing is left to do."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _engine_machine import wait
+from _engine_machine import now, wait
 from _engine_models import build, endless, files, picture
 from _engine_plain import Plain
 
@@ -108,10 +107,10 @@ class Bench:
     def clock(self, work: Callable[[], object]) -> float:
         """Seconds that it takes."""
         wait(self.device)
-        began = time.perf_counter()
+        began = now()
         work()
         wait(self.device)
-        return time.perf_counter() - began
+        return now() - began
 
     def both(self, requests: Sequence[Request], tokens: int) -> Pair:
         """Answers of so many tokens by the engine, and by `generate`."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _engine_machine import bandwidth, rate
+from _engine_machine import bandwidth, count_processor_time, rate
 from _engine_models import TITLES, parameters
 from _engine_page import page
 from _engine_rows import QUICK, ROWS, Bench, Lengths, agree, read_bytes
@@ -38,6 +38,10 @@ def main() -> None:
     options.add_argument("--model", help="checkpoint of the model a, the shipped one if not given")
     options.add_argument("--device", default="cpu")
     options.add_argument("--threads", type=int, help="of torch")
+    options.add_argument(
+        "--processor-time", action="store_true",
+        help="count the seconds on the processor, on a machine that does other things too; with --threads 1",
+    )  # fmt: skip
     options.add_argument("--quick", action="store_true", help="tiny models and answers: whether everything runs")
     options.add_argument("--no-memory", action="store_true", help="leave out the rows of memory")
     options.add_argument("--page", type=Path, metavar="FILE", help="write the page of the files after --of")
@@ -48,10 +52,12 @@ def main() -> None:
         return
     if given.threads:
         torch.set_num_threads(given.threads)
+    if given.processor_time:
+        count_processor_time()
     lengths = QUICK if given.quick else Lengths()
     settings = {
         "device": name_of(given.device), "threads": torch.get_num_threads(), "samples": given.samples,
-        "quick": given.quick, "model": given.model, "lengths": vars(lengths),
+        "processor_time": given.processor_time, "quick": given.quick, "model": given.model, "lengths": vars(lengths),
     }  # fmt: skip
     report = Report(given, settings)
     machine(report, given.device, quick=given.quick)
