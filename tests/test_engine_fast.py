@@ -272,7 +272,10 @@ def test_bfloat16_is_as_near_to_the_truth_as_transformers_is() -> None:
     assert (got - wanted[11:]).abs().mean() < 1.3 * theirs
 
 
-def test_the_weights_are_kept_once_and_the_model_goes_on_working(tmp_path: Any) -> None:
+def test_the_weights_are_kept_once_and_the_model_goes_on_working(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fast_choice, "prefers_columns", lambda kind: False)
     model = made("qwen2")
     (ids,) = texts(model, 9)
     before = reference(model, ids)
@@ -283,6 +286,17 @@ def test_the_weights_are_kept_once_and_the_model_goes_on_working(tmp_path: Any) 
     model.save_pretrained(tmp_path)
     again = Qwen2ForCausalLM.from_pretrained(tmp_path).eval()
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), again.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("columns", [True, False])
+@pytest.mark.parametrize("kind", ["llama with biases, tied", "phi3"])
+def test_either_layout_of_the_weights_gives_the_same_logits(
+    kind: str, columns: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_fast_choice, "prefers_columns", lambda dtype: columns)
+    model = made(kind)
+    followed(model, stepper_of(model), texts(model, 9, 14), [4, 9])
+    followed(model, stepper_of(model), texts(model, 7), [2])
 
 
 def test_weights_that_were_trained_or_moved_meanwhile_are_the_ones_used() -> None:

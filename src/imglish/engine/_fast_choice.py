@@ -1,6 +1,6 @@
 """What a lean step is best computed with on this processor: measured once in a process, which takes milliseconds.
 
-On a CPU, oneDNN multiplies one bfloat16 vector by a matrix at half the speed of torch's own loop, and attention over
+On one CPU, oneDNN multiplies one bfloat16 vector by a matrix at half the speed of torch's own loop, and attention over
 bfloat16 keys takes several times as long as over float32 ones. Neither holds everywhere, so neither is assumed.
 """
 
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 TOKENS, ROUNDS = 512, 4  # keys that the attention is measured over; times that each way is tried, in turns
 WIDTH = 1024  # of the matrix
+CLEARLY = 1.1  # times quicker: less is not worth another layout
 T = TypeVar("T")
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
@@ -83,6 +84,21 @@ def prefers_own_loop(dtype: torch.dtype) -> bool:
                 return functional.linear(x, weight)
 
         return quickest({True: alone, False: lambda: functional.linear(x, weight)}, "cpu")
+
+
+@functools.cache
+def prefers_columns(dtype: torch.dtype) -> bool:
+    """Whether a vector times a matrix is clearly quicker on the CPU where the matrix lies in memory by columns.
+
+    MKL's float32 product is, on processors of other makers.
+    """
+    if dtype != torch.float32:
+        return False
+    with torch.inference_mode():
+        rows, x = torch.randn(2 * WIDTH, WIDTH), torch.randn(1, WIDTH)
+        columns = rows.t().contiguous().t()
+        best = timed({matrix: functools.partial(functional.linear, x, matrix) for matrix in (rows, columns)}, "cpu")
+    return best[columns] * CLEARLY < best[rows]
 
 
 def quickest(ways: dict[T, Callable[[], object]], device: str) -> T:

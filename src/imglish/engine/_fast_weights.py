@@ -7,7 +7,8 @@ views of it from then on, so that nothing is kept twice and the model itself goe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from imglish.engine import _fast_choice as choice
 
 KNOWN = frozenset(
     f"{name}DecoderLayer"
@@ -26,6 +29,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "GELUTanh": partial(functional.gelu, approximate="tanh"),
 }
 ROPES = frozenset({"default", "linear", "llama3", "yarn"})  # whose angles depend on the position alone
+MOST_COPIED = 64 << 20  # bytes of a decoder that is kept a second time, in the layout that multiplies quicker
 Matrix = Callable[[Tensor], Tensor]
 
 
@@ -41,6 +45,9 @@ class Norm:
     epsilon: float
 
     def __call__(self, x: Tensor) -> Tensor:
+        if len(x) == 1 and x.dtype == torch.float32 == self.weight.dtype and x.device.type == "cpu":
+            length = float(torch.linalg.vector_norm(x))  # one number: half the operations, each of which takes its time
+            return (x * self.weight).mul_(1 / math.sqrt(length * length / x.shape[1] + self.epsilon))
         if x.dtype == self.weight.dtype:
             return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
         return functional.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon).to(x.dtype)
@@ -94,9 +101,10 @@ def read(model: Any) -> Decoder:
     kept = next(iter(first.input_layernorm.parameters())).dtype
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised and kept is not torch.float32 and _on_cpu(body) else kept
-    layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow) for layer in body.layers)
+    columns = _prefers_columns(body, head)
+    layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, columns=columns) for layer in body.layers)
     return Decoder(
-        layers, _norm(body.norm, flow), _matrix([head], flow), body.embed_tokens, body.rotary_emb,
+        layers, _norm(body.norm, flow), _matrix([head], flow, columns=columns), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
         float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
     )  # fmt: skip
@@ -158,7 +166,7 @@ def stamp(model: Any) -> tuple[int, ...]:
     return (id(body), id(head), *numbers, *(weight._version for weight in head.parameters()))
 
 
-def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype) -> Layer:
+def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, *, columns: bool) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     qkv = [attention.qkv_proj] if hasattr(attention, "qkv_proj") else [attention.q_proj, attention.k_proj]
     qkv += [] if len(qkv) == 1 else [attention.v_proj]
@@ -168,10 +176,10 @@ def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype) -> Layer:
         q, k = _norm(attention.q_norm, flow), _norm(attention.k_norm, flow)
         rows = (q.weight.expand(heads, -1), k.weight.expand(key_heads, -1))
         between = torch.cat(rows), q.epsilon
+    matrix = partial(_matrix, flow=flow, columns=columns)
     return Layer(
-        _norm(layer.input_layernorm, flow), _matrix(qkv, flow), between, _matrix([attention.o_proj], flow),
-        _norm(layer.post_attention_layernorm, flow), _matrix(up, flow), _matrix([mlp.down_proj], flow),
-        _window(attention),
+        _norm(layer.input_layernorm, flow), matrix(qkv), between, matrix([attention.o_proj]),
+        _norm(layer.post_attention_layernorm, flow), matrix(up), matrix([mlp.down_proj]), _window(attention),
     )  # fmt: skip
 
 
@@ -204,11 +212,12 @@ def _on_cpu(module: nn.Module) -> bool:
     return next(module.parameters()).device.type == "cpu"
 
 
-def _matrix(modules: Sequence[Any], flow: torch.dtype) -> Matrix:
+def _matrix(modules: Sequence[Any], flow: torch.dtype, *, columns: bool) -> Matrix:
     """What multiplies what flows by all of them, their outputs side by side."""
     if any(hasattr(module, "quantised") for module in modules):
         return modules[0].forward if len(modules) == 1 else partial(_side_by_side, tuple(m.forward for m in modules))
-    weight = fused([module.weight for module in modules])
+    weights = [module.weight for module in modules]
+    weight = by_columns(weights) if columns else fused(weights)
     bias = None
     if any(module.bias is not None for module in modules):
         for module in modules:
@@ -243,12 +252,21 @@ def fused(weights: Sequence[nn.Parameter]) -> Tensor:
 
 
 def _lie_together(weights: Sequence[Tensor]) -> bool:
-    storages = {weight.untyped_storage().data_ptr() for weight in weights}
-    ends = _ends(weights)
-    return len(storages) == 1 and all(begin == end for begin, end in ends) and all(w.is_contiguous() for w in weights)
+    if len({weight.untyped_storage().data_ptr() for weight in weights}) > 1:
+        return False
+    return all(weight.is_contiguous() for weight in weights) and all(
+        after.storage_offset() == before.storage_offset() + before.numel()
+        for before, after in itertools.pairwise(weights)
+    )
 
 
-def _ends(weights: Sequence[Tensor]) -> Iterator[tuple[int, int]]:
-    """(where each begins, where the one before it ends), in elements."""
-    for before, weight in itertools.pairwise(weights):
-        yield int(weight.storage_offset()), int(before.storage_offset()) + before.numel()
+def by_columns(weights: Sequence[Tensor]) -> Tensor:
+    """A copy of all of them as one tensor, in which what multiplies one input lies together in memory."""
+    return torch.cat([weight.detach().t() for weight in weights], dim=1).t()
+
+
+def _prefers_columns(body: Any, head: Any) -> bool:
+    """Whether the matrices are kept a second time in the other layout: the parameters cannot be saved in it."""
+    weights = {id(weight): weight for weight in (*body.layers.parameters(), *head.parameters())}.values()
+    small = sum(weight.nbytes for weight in weights) <= MOST_COPIED
+    return _on_cpu(body) and small and choice.prefers_columns(body.norm.weight.dtype)
