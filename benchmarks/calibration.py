@@ -82,6 +82,7 @@ def main() -> None:
         before = calibration_error(reliability(confidence, right))
         report.add(row("calibrated_error", calibration_error(after), against=before, unit="on the second half"))
         report.add(row("temperature", calibration.temperature))
+        given.calibrate.mkdir(parents=True, exist_ok=True)
         diagrams += [diagram(after), str(calibration.save(given.calibrate))]
     report.show()
     print("\n".join(diagrams))
