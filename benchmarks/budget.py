@@ -89,9 +89,8 @@ def measure(loaded: Loaded, images: int, tokens: int, count: int) -> tuple[int, 
     gc.collect()
     with Peak(loaded.model) as peak:
         vlm.run(requests)
-    open_pictures = 3 * PICTURE[0] * PICTURE[1] * images
-    together = max(need.extra for need in needs) - open_pictures + sum(need.cache for need in needs[1:])
-    return peak.most, together
+    open_pictures = 3 * PICTURE[0] * PICTURE[1] * images * count
+    return peak.most, budget.together(loaded, needs) - needs[0].weights - open_pictures
 
 
 def picture(seed: int) -> Any:

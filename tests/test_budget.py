@@ -136,6 +136,20 @@ def test_without_a_limit_what_is_free_is_the_limit(qwen: Loaded, monkeypatch: py
     assert budget.tokens_within(qwen, Options()) == Options().tokens
 
 
+def test_requests_that_run_at_once_are_predicted_together(qwen: Loaded) -> None:
+    from _peak import Peak
+
+    requests = [ask(qwen, 1, (120 + 40 * n, 200)) for n in range(5)]
+    vlm = VLM(qwen, max_tokens=6)
+    vlm.run(requests[:1], cache=False)
+    needs = [budget.check(qwen, request, vlm.options) for request in requests]
+    with Peak(qwen.model) as peak:
+        vlm.run(requests)
+    pillow = sum(3 * (120 + 40 * n) * 200 for n in range(5))
+    assert 0.8 < (budget.together(qwen, needs) - needs[0].weights - pillow) / peak.most < 2
+    assert budget.together(qwen, needs[:1]) == needs[0].total
+
+
 def test_under_a_limit_fewer_run_at_once_and_answers_stay(qwen: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [ask(qwen, 1, (60 + 8 * n, 60)) for n in range(4)]
     vlm = VLM(qwen, max_tokens=6)

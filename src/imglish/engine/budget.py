@@ -10,7 +10,7 @@ for a model, and arithmetic for a request.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from imglish.families._base import Loaded, request_images
 
 GROWN = 1.5  # bytes of buffers of keys and values for each that is used: they grow by a quarter, and are copied then
 LOGITS = 5  # numbers of four bytes for each entry of the vocabulary: as they come, in float32, logarithms, the draw
-SEARCHED = 2  # the same for every step of a search with beams, which keeps the scores of all
+SEARCHED = 3  # the same for every step of a search with beams, which keeps the scores of all
 FREE_SHARE = 0.9  # of the free memory that may be taken where no limit is given
 ENOUGH = 64  # tokens of an answer below which fewer tokens are no way out
 
@@ -125,15 +125,26 @@ def check(loaded: Loaded, request: Request, options: Any) -> Need:
     )
 
 
+def together(loaded: Loaded, needs: Sequence[Need]) -> int:
+    """Bytes at the worst moment of requests that run at once. Pictures are looked at `Sizes.together` at a time."""
+    looking = sorted((need.looking for need in needs), reverse=True)[: sizes_of(loaded).together]
+    reading, cache, logits = (sum(getattr(need, name) for need in needs) for name in ("reading", "cache", "logits"))
+    held = needs[0].weights + sum(need.pictures for need in needs)
+    return held + max(sum(looking), reading + cache, cache + logits)
+
+
 def tokens_within(loaded: Loaded, options: Any) -> int:
-    """How many tokens' keys and values fit beside the weights and one request of the model's own kind; at least one."""
+    """How many tokens fit at once beside the weights and one request, with what each takes; at least one.
+
+    A token takes its keys and values, and its share of the pixels and features of its picture.
+    """
     limit = limit_of(loaded, options)
     if limit is None:
         return int(options.tokens)
     model = sizes_of(loaded)
     one = predict(model, Asked((), (max(seen[0] for seen in model.seen),), (0,), model.overhead, 0))
-    left = limit - one.total
-    return int(max(min(left / (GROWN * model.cell), options.tokens), 1))
+    share = max(pixels / max(tokens, 1) for tokens, pixels, _ in model.seen) + model.hidden * model.width
+    return int(max(min((limit - one.total) / ((GROWN + 1) * model.cell + share), options.tokens), 1))
 
 
 def limit_of(loaded: Loaded, options: Any) -> int | None:
