@@ -139,8 +139,10 @@ def test_dates_exist_and_numbers_are_numbers(chat: Loaded, seed: int, budget: in
 
 
 @pytest.mark.parametrize(
-    "source", [r"[A-Z]{2}-\d{3,5}", r"(ab|cd)*x?", r"^[^\d ]+ \w{2}$", r"\+?(\d\d ){2,3}\d\d", "żó(ł|w)"]
-)
+    "source",
+    [r"[A-Z]{2}-\d{3,5}", r"(ab|cd)*x?", r"^[^\d ]+ \w{2}$", r"\+?(\d\d ){2,3}\d\d", "żó(ł|w)", r"[^\D]{3}", r"[^\W_]+",
+     r"\S\D\W[^\s]", "[^,;]+,"],
+)  # fmt: skip
 @given(st.integers(0, 999), st.integers(1, 30))
 @QUICK
 def test_a_pattern_is_matched_whole(chat: Loaded, source: str, seed: int, budget: int) -> None:
@@ -148,7 +150,7 @@ def test_a_pattern_is_matched_whole(chat: Loaded, source: str, seed: int, budget
     assert re.fullmatch(source, chat.tokenizer.decode(ids[:-1]))
 
 
-@pytest.mark.parametrize("source", ["(", r"(a)\1", "(?=a)b", "(?i)a", "a{1,5000}"])
+@pytest.mark.parametrize("source", ["(", r"(a)\1", "(?=a)b", "(?i)a", "a{1,5000}", "a*+a", r"[^\D\d]"])
 def test_a_pattern_that_no_grammar_says_is_refused(source: str) -> None:
     with pytest.raises(InputError, match="pattern"):
         pattern_grammar(source)

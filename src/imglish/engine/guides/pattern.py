@@ -20,7 +20,9 @@ _MOST = 1000  # repetitions that are written out
 
 
 def pattern_grammar(pattern: str | re.Pattern[str]) -> Node:
-    """The grammar of a regular expression in Python's syntax. Letters of \\w and \\d are those of ASCII.
+    """The grammar of a regular expression in Python's syntax, or of a part of what it matches.
+
+    A set with a class (\\d, \\w, \\s and their opposites, also inside [^...]) has letters of ASCII alone.
 
     Raises InputError for one that is not valid, or that has groups that look around, references or flags.
     """
@@ -62,7 +64,7 @@ def _one(name: str, value: Any, source: str) -> Node:
             if value[1] or value[2]:
                 raise InputError(f"the pattern {source!r} has flags in a group")
             return _sequence(list(value[3]), source)
-        case "MAX_REPEAT" | "MIN_REPEAT" | "POSSESSIVE_REPEAT":
+        case "MAX_REPEAT" | "MIN_REPEAT":
             least, most, inner = value
             endless = str(most) == "MAXREPEAT"
             if least > _MOST or (not endless and most > _MOST):
@@ -75,7 +77,7 @@ def _one(name: str, value: Any, source: str) -> Node:
 
 
 def _set(items: list[Any], source: str) -> Node:
-    chosen, negated = "", False
+    chosen, negated, classes = "", False, False
     for kind, value in items:
         match str(kind):
             case "NEGATE":
@@ -87,11 +89,13 @@ def _set(items: list[Any], source: str) -> Node:
                     raise InputError(f"the pattern {source!r} has a range of more than 2048 letters")
                 chosen += "".join(map(chr, range(value[0], value[1] + 1)))
             case "CATEGORY":
-                name = str(value)
+                name, classes = str(value), True
                 letters = _CLASSES[name.replace("_NOT_", "_")]
                 chosen += "".join(c for c in _PRINTED if c not in letters) if "_NOT_" in name else letters
     if not negated:
         return _letters(chosen, source)
+    if classes:  # what a class leaves out beyond ASCII is not listed here: other digits, letters, spaces
+        return _letters("".join(char for char in _PRINTED if char not in chosen), source)
     if any(ord(char) >= 0x80 for char in chosen):
         raise InputError(f"the pattern {source!r} excludes letters beyond ASCII")
     return Chars(without=chosen)
