@@ -581,13 +581,22 @@ def test_what_only_a_local_model_has_is_refused(server: Server, vlm: RemoteVLM) 
         imglish.load("owner/name", model="x")
     with pytest.raises(InputError, match="timeout"):
         imglish.load("owner/name", timeout=3)
-    with pytest.raises(SkillError, match="cannot score"):
-        vlm.score([], [])
     with pytest.raises(InputError, match="no features"):
         vlm.keep_in("folder")
     vlm.forget()
     with pytest.raises(SkillError, match="no image"):
         vlm.run([imglish.Request("detect", ())])
+
+
+def test_options_are_not_scored_on_a_server_and_the_refusal_says_why(server: Server, vlm: RemoteVLM) -> None:
+    messages = imglish_messages("Is there a cat?")
+    for refused in (lambda: vlm.score(messages, ["yes", "no"]), lambda: vlm.score_all([(messages, ["yes", "no"])])):
+        with pytest.raises(SkillError) as caught:
+            refused()
+        for told in ("'yes', 'no'", repr(vlm.model), vlm.server.address.base, "not how probable a given one is"):
+            assert told in caught.value.message
+        assert "imglish.load(" in (caught.value.hint or "")
+    assert server.bodies() == []  # nothing was sent that could not be answered
 
 
 def test_several_samples_have_seeds_of_their_own(server: Server, vlm: RemoteVLM) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn, cast
 
@@ -118,11 +118,21 @@ class RemoteVLM(VLM):
         request = dataclasses.replace(chat_request(to_messages(messages)), language=language)
         return _RemoteStream(self, request, _options(self.options, options))
 
-    def score(self, *_: Any, **__: Any) -> NoReturn:
-        """A server does not tell the probability of a text that it did not write: SkillError."""
-        raise SkillError("a model on a server cannot score options", hint="load its checkpoint instead, or ask")
+    def score(self, messages: Any, options: Sequence[str]) -> NoReturn:
+        """Refuses: of a text that it did not write itself, a server tells no probabilities. Raises SkillError."""
+        self._cannot_score(options)
 
-    score_all = score
+    def score_all(self, questions: Sequence[tuple[Any, Sequence[str]]]) -> NoReturn:
+        """Refuses, as `score`. Raises SkillError."""
+        self._cannot_score([option for _, options in questions for option in options])
+
+    def _cannot_score(self, options: Sequence[str]) -> NoReturn:
+        told = ", ".join(map(repr, options[:3])) + (", ..." if len(options) > 3 else "")
+        raise SkillError(
+            f"cannot score {told or 'options'} with {self.model!r}: it runs on {self.server.address.base}, "
+            "and a server tells how probable its own answer is, not how probable a given one is",
+            hint="load the checkpoint here, imglish.load('owner/name'), to score; or ask, for the answer it would give",
+        )
 
     def keep_in(self, *_: Any, **__: Any) -> NoReturn:
         """Pictures are encoded by the server: InputError."""
