@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from imglish.engine import _fast_choice
-from imglish.engine._fast_weights import find
+from imglish.engine._fast_weights import Norm, find
 from imglish.engine.fast import LeanStepper, lean, why_plain
 from imglish.engine.load import FAMILIES
 
@@ -270,6 +270,33 @@ def test_bfloat16_is_as_near_to_the_truth_as_transformers_is() -> None:
     logits, (slot,) = stepper.prefill(ids[None, :12])
     got = torch.cat((logits, *(stepper.step(ids[at : at + 1], [slot]) for at in range(12, 24))))
     assert (got - wanted[11:]).abs().mean() < 1.3 * theirs
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float32, torch.float64])
+def test_a_token_alone_is_normed_as_among_others(kind: torch.dtype) -> None:
+    made = torch.Generator().manual_seed(5)
+    weight = torch.randn(48, generator=made).to(kind)
+    x = torch.randn(3, 48, generator=made, dtype=torch.float64).to(kind)
+    norm = Norm(weight, 1e-6, weight.to(torch.promote_types(kind, torch.float32)))
+    alone = torch.cat([norm(x[n : n + 1]) for n in range(3)])
+    assert alone.dtype == kind
+    torch.testing.assert_close(alone, norm(x), rtol=4 * torch.finfo(kind).eps, atol=torch.finfo(kind).eps)
+
+
+def test_how_a_token_is_multiplied_is_measured_on_few_weights_of_half_precision(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[int] = []
+    multiply = torch.nn.functional.linear
+    monkeypatch.setattr(_fast_choice, "MOST_READ", 4096)
+    monkeypatch.setattr(_fast_choice, "quickest", lambda ways, device: ways[True]())
+    monkeypatch.setattr(
+        _fast_choice.functional, "linear", lambda x, weight: (seen.append(weight.nbytes), multiply(x, weight))
+    )
+    halves = [torch.zeros(40, 32).bfloat16(), torch.zeros(80, 32).bfloat16(), torch.zeros(5, 32).bfloat16()]
+    _fast_choice.prefers_own_loop([torch.zeros(4, 32), *halves])
+    assert seen == [40 * 64, 24 * 64]
+    assert not _fast_choice.prefers_own_loop([torch.zeros(4, 32)])
 
 
 def test_the_weights_are_kept_once_and_the_model_goes_on_working(

@@ -1,4 +1,4 @@
-"""What a lean step is best computed with on this processor: measured once in a process, which takes milliseconds.
+"""What a lean step is best computed with on this processor: measured once in a process or for a model, quickly.
 
 On one CPU, oneDNN multiplies one bfloat16 vector by a matrix at half the speed of torch's own loop, and attention over
 bfloat16 keys takes several times as long as over float32 ones. Neither holds everywhere, so neither is assumed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from torch.nn import functional
 
 TOKENS, ROUNDS = 512, 4  # keys that the attention is measured over; times that each way is tried, in turns
 WIDTH = 1024  # of the matrix
+MOST_READ = 96 << 20  # bytes of weights that are multiplied to choose how: more than caches hold
 CLEARLY = 1.1  # times quicker: less is not worth another layout
 T = TypeVar("T")
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -71,19 +72,28 @@ def _attend(how: Attention, q: Tensor, k: Tensor) -> Tensor:
     return how(q, k, k, None)
 
 
-@functools.cache
-def prefers_own_loop(dtype: torch.dtype) -> bool:
-    """Whether a vector times a matrix on the CPU is quicker without oneDNN."""
-    if dtype not in (torch.bfloat16, torch.float16) or not torch.backends.mkldnn.is_available():
+def prefers_own_loop(weights: Sequence[Tensor]) -> bool:
+    """Whether a vector times these matrices, one after the other, is quicker on the CPU without oneDNN.
+
+    Measured on the model's own weights: what lies in the processor's cache would hide the difference.
+    """
+    taken: list[Tensor] = []
+    left = MOST_READ
+    for weight in weights:
+        if weight.dtype in (torch.bfloat16, torch.float16) and left >= weight[:1].nbytes:
+            taken.append(weight[: left // weight[:1].nbytes])
+            left -= taken[-1].nbytes
+    if not taken or not torch.backends.mkldnn.is_available():
         return False
+    given = [torch.ones(1, weight.shape[1], dtype=weight.dtype) for weight in taken]
+
+    def multiply(alone: bool) -> None:
+        with own_loop(alone):
+            for x, weight in zip(given, taken, strict=True):
+                functional.linear(x, weight)
+
     with torch.inference_mode():
-        weight, x = torch.randn(2 * WIDTH, WIDTH).to(dtype), torch.randn(1, WIDTH).to(dtype)
-
-        def alone() -> Tensor:
-            with own_loop(True):
-                return functional.linear(x, weight)
-
-        return quickest({True: alone, False: lambda: functional.linear(x, weight)}, "cpu")
+        return quickest({alone: functools.partial(multiply, alone) for alone in (True, False)}, "cpu")
 
 
 @functools.cache

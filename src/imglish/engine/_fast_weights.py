@@ -39,15 +39,18 @@ class NotLean(Exception):
 
 @dataclass(frozen=True)
 class Norm:
-    """The weight (size,) of a root mean square norm, as it multiplies, and its epsilon."""
+    """The weight (size,) of a root mean square norm as it multiplies, its epsilon, the weight in float32 at least."""
 
     weight: Tensor
     epsilon: float
+    exact: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        if len(x) == 1 and x.dtype == torch.float32 == self.weight.dtype and x.device.type == "cpu":
-            length = float(torch.linalg.vector_norm(x))  # one number: half the operations, each of which takes its time
-            return (x * self.weight).mul_(1 / math.sqrt(length * length / x.shape[1] + self.epsilon))
+        if len(x) == 1 and x.device.type == "cpu":  # a token's length is one number: few operations, each has its price
+            given = x.to(self.exact.dtype)
+            length = float(torch.linalg.vector_norm(given))
+            normed = (given * self.exact).mul_(1 / math.sqrt(length * length / x.shape[1] + self.epsilon))
+            return normed.to(x.dtype)
         if x.dtype == self.weight.dtype:
             return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
         return functional.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon).to(x.dtype)
@@ -86,6 +89,8 @@ class Decoder:
     dtype: torch.dtype
     """Of what flows from layer to layer."""
     device: torch.device
+    own_loop: bool
+    """Whether one token is multiplied without oneDNN."""
     body: Any
     """The module of transformers that all this was read from, without the output layer."""
     stamp: tuple[int, ...]
@@ -106,7 +111,8 @@ def read(model: Any) -> Decoder:
     return Decoder(
         layers, _norm(body.norm, flow), _matrix([head], flow, columns=columns), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
-        float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
+        float(attention.scaling), flow, body.norm.weight.device,
+        _on_cpu(body) and choice.prefers_own_loop(_dense(body, head)), body, stamp(model),
     )  # fmt: skip
 
 
@@ -196,8 +202,10 @@ def _window(attention: Any) -> int | None:
 def _norm(module: Any, flow: torch.dtype) -> Norm:
     epsilon = getattr(module, "variance_epsilon", None)
     if epsilon is None:  # Gemma's, which multiplies by one more than its weight, in float32
-        return Norm(1.0 + module.weight.detach().float(), float(module.eps))
-    return Norm(module.weight.detach().to(flow), float(epsilon))
+        weight = 1.0 + module.weight.detach().float()
+        return Norm(weight, float(module.eps), weight)
+    weight = module.weight.detach().to(flow)
+    return Norm(weight, float(epsilon), weight.to(torch.promote_types(flow, torch.float32)))
 
 
 def _activation(mlp: Any) -> str:
@@ -231,6 +239,11 @@ def _matrix(modules: Sequence[Any], flow: torch.dtype, *, columns: bool) -> Matr
 
 def _converted(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
     return functional.linear(x.to(weight.dtype), weight, bias)
+
+
+def _dense(body: Any, head: Any) -> list[Tensor]:
+    """Matrices that are not quantised, the output layer first."""
+    return [module.weight for module in (head, *body.layers.modules()) if type(module) is nn.Linear]
 
 
 def _side_by_side(matrices: tuple[Matrix, ...], x: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ class LeanStepper:
         self.like = torch.empty(
             len(decoder.layers), decoder.key_heads, 0, decoder.size, dtype=kind, device=decoder.device
         )
-        self.own_loop = decoder.device.type == "cpu" and choice.prefers_own_loop(decoder.dtype)
+        self.own_loop = decoder.own_loop
         self._windows = frozenset(layer.window for layer in decoder.layers)
         self._groups: dict[tuple[int, int] | None, Group] = {}
 
