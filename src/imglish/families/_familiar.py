@@ -6,9 +6,11 @@ fitted between pictures of the world and pictures made to be unlike it, and its 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,12 @@ class Familiarity:
     def save(self, folder: Path) -> None:
         """Writes `familiarity.safetensors` beside the weights."""
         save_file({"weight": self.weight.contiguous(), "bias": torch.tensor(self.bias)}, folder / FILE)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name of the rule by what it is: equal rules say the same of equal pictures."""
+        rule = self.weight.detach().float().cpu().numpy().tobytes() + repr(self.bias).encode()
+        return hashlib.blake2b(rule, digest_size=8).hexdigest()
 
     def familiarity(self, seen: Tensor) -> Tensor:
         """(pictures,) of traits: from 0 (unlike anything drawn) over 1 (the threshold) to 2."""

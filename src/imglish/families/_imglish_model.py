@@ -156,38 +156,40 @@ def look(
     if "pixel_values" not in tensors:
         return tensors, [Seen() for _ in receipts]
     rest = {name: value for name, value in tensors.items() if name not in ("pixel_values", "frame_mask")}
-    state = sum(weight._version for weight in loaded.model.parameters())  # training on makes what was kept wrong
-    rows = [[(image.content_hash, image.frame is not None, state) for image in receipt.images] for receipt in receipts]
+    known: Familiarity | None = loaded.extra.get("familiarity")
+    rule = known.digest if known is not None else ""  # the weights and their state stand in what `kept` adds to a key
+    rows = [[(image.content_hash, image.frame is not None, rule) for image in receipt.images] for receipt in receipts]
     keys = [key for row in rows for key in row]
-    found = {key: kept[key] for key in set(keys) if key in kept}
+    found = {key: value for key in dict.fromkeys(keys) if (value := kept.get(key)) is not None}
     hits = [sum(key in found for key in row) for row in rows]
     fresh = list({key: place for place, key in reversed([*enumerate(keys)]) if key not in found}.items())
     for start in range(0, len(fresh), TOGETHER):
         some = fresh[start : start + TOGETHER]
         places = [place for _, place in some]
         frames = tensors["frame_mask"][places] if "frame_mask" in tensors else None
-        encoded = _encode(loaded, tensors["pixel_values"][places], frames)
+        encoded = _encode(loaded, tensors["pixel_values"][places], frames, known)
         for (key, _), value in zip(some, encoded, strict=True):
             found[key] = kept[key] = value
     rest["image_features"] = [found[key][0] for key in keys]
-    doubts = [_doubts([found[key][1] for key in row]) for row in rows]
+    doubts = [_doubts([float(found[key][1]) for key in row]) for row in rows]
     return rest, [Seen(problems, count) for problems, count in zip(doubts, hits, strict=True)]
 
 
-def _encode(loaded: Loaded, pixels: torch.Tensor, frames: torch.Tensor | None) -> list[tuple[torch.Tensor, float]]:
-    """(features, familiarity) of each picture."""
+def _encode(
+    loaded: Loaded, pixels: torch.Tensor, frames: torch.Tensor | None, known: Familiarity | None
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(features, familiarity) of each picture: tensors both, as a shelf keeps nothing else."""
     import torch
 
     from imglish.families._familiar import traits, watched
 
-    known: Familiarity | None = loaded.extra.get("familiarity")
     if known is None:
         with torch.inference_mode():
-            return [(feature.clone(), 1.0) for feature in loaded.model.encode_images(pixels, frames)]
+            return [(feature.clone(), torch.ones(())) for feature in loaded.model.encode_images(pixels, frames)]
     with torch.inference_mode(), watched(loaded.model.vision) as seen:
         features = loaded.model.encode_images(pixels, frames)
-    familiar = known.familiarity(traits(pixels, *seen)).tolist()
-    return [(feature.clone(), value) for feature, value in zip(features, familiar, strict=True)]
+        familiar = known.familiarity(traits(pixels, *seen)).cpu()
+    return [(feature.clone(), value.clone()) for feature, value in zip(features, familiar, strict=True)]
 
 
 def _doubts(familiar: list[float]) -> tuple[Problem, ...]:
