@@ -316,7 +316,7 @@ def test_held_wordings_are_never_used_in_training() -> None:
                 train, held = (wordings(table, topic, language, wording) for wording in ("train", "held"))
                 assert not {w.lower().strip("?.") for w in train} & {w.lower().strip("?.") for w in held}
                 tone = topic in ("positive", "negative")
-                least = (4, 1) if language != "en" or tone else (8, 3)
+                least = (4, 1) if language != "en" or tone else (8, 2)
                 assert (len(train) >= least[0], len(held) >= least[1]) == (True, True), (topic, language)
 
 

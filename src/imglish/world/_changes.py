@@ -105,10 +105,13 @@ def recoloured(name: str, colour: str, became: str, language: Language) -> str:
 
 TABLE: Table = {
     "what": {
-        "en": "What changed?|What is different?|What has changed between the two pictures?|Spot the difference.|"
-        "What is the difference between these pictures?|Compare the two pictures.|How do the two pictures differ?|"
-        "What is different in the second picture?|What happened between the first picture and the second?|"
-        "Find the difference.||Tell me what has changed.|What differs between the images?|How has the scene changed?",
+        "en": "What changed?|What is different?|What has changed between the two pictures?|"
+        "Spot the difference.|What is the difference between these pictures?|Compare the two pictures.|"
+        "How do the two pictures differ?|What is different in the second picture?|"
+        "What happened between the first picture and the second?|Find the difference.|"
+        "Tell me what has changed.|What differs between the images?|How has the scene changed?||"
+        "What is different between these pictures?|Tell me the change from one picture to the next.|"
+        "Can you spot what has been altered?|Name the difference between the images, please.",
         "pl": "Co się zmieniło?|Jaka jest różnica?|Czym różnią się te obrazki?|Znajdź różnicę.|"
         "Co jest inne na drugim obrazku?||Porównaj oba obrazki.|Powiedz, co się zmieniło.",
         "vi": "Điều gì đã thay đổi?|Có gì khác nhau?|Hai bức ảnh khác nhau thế nào?|Tìm điểm khác nhau.|"
@@ -118,8 +121,11 @@ TABLE: Table = {
     },
     "which": {
         "en": "In which picture is there {thing}?|Which picture has {thing}?|"
-        "Which of the two pictures shows {thing}?|Where can you see {thing}, in the first picture or in the second?|"
-        "Which image contains {thing}?||In which of the images do you see {thing}?",
+        "Which of the two pictures shows {thing}?|"
+        "Where can you see {thing}, in the first picture or in the second?|Which image contains {thing}?|"
+        "In which of the images do you see {thing}?||Which of the pictures shows {thing}?|"
+        "Tell me which image has {thing} in it.|Which image can I find {thing} in?|"
+        "I'm looking for {thing}, which picture is that in?",
         "pl": "Na którym obrazku jest {thing}?|Który obrazek pokazuje to: {thing}?|"
         "Na którym z obrazków widać to: {thing}?|Gdzie jest {thing}, na pierwszym czy na drugim obrazku?||"
         "Na którym obrazku znajduje się {thing}?",
@@ -132,7 +138,11 @@ TABLE: Table = {
     "more": {
         "en": "Which picture has more {things}?|In which picture are there more {things}?|"
         "Which of the two pictures shows more {things}?|"
-        "Where are more {things}, in the first picture or in the second?||Which image contains more {things}?",
+        "Where are more {things}, in the first picture or in the second?|"
+        "Which image contains more {things}?||Which image contains the larger number of {things}?|"
+        "Where do you see more {things}, and in which picture is that?|"
+        "Tell me which of the pictures has the most {things}.|"
+        "Comparing the images, which one shows more {things}?",
         "pl": "Na którym obrazku {things} występuje więcej razy?|Na którym obrazku {things} jest częściej?|"
         "Gdzie {things} występuje więcej razy, na pierwszym czy na drugim obrazku?|"
         "Na którym z dwóch obrazków {things} pojawia się więcej razy?||"
@@ -146,7 +156,11 @@ TABLE: Table = {
     },
     "fuller": {
         "en": "Which picture has more things?|In which picture is there more to see?|"
-        "Which of the two pictures shows more things?|Which picture is fuller?||Which image contains more things?",
+        "Which of the two pictures shows more things?|Which picture is fuller?|"
+        "Which image contains more things?||Which image contains the greater number of objects?|"
+        "Tell me which of the pictures has the most objects in it.|"
+        "Comparing the pictures, which one has more items overall?|"
+        "Please say which picture shows more objects in total.",
         "pl": "Na którym obrazku jest więcej rzeczy?|Który obrazek ma więcej rzeczy?|Gdzie jest więcej rzeczy?|"
         "Na którym z dwóch obrazków widać więcej?||Który obrazek zawiera więcej rzeczy?",
         "vi": "Ảnh nào có nhiều đồ vật hơn?|Bức ảnh nào nhiều đồ vật hơn?|Trong ảnh nào có nhiều đồ vật hơn?|"

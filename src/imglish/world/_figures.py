@@ -72,10 +72,12 @@ TRENDS: dict[Language, dict[str, str]] = {
 
 CHART: Table = {
     "value": {
-        "en": "What is the value of {name}?|What is the value for {name}?|How much is {name}?|Which value has {name}?|"
-        "What number belongs to {name}?|How high is {name}?|Read the value of {name}.|{name}: which value?|"
-        "What does the chart show for {name}?|Give the value of {name}.||"
-        "Where does {name} stand?|What figure can you read off for {name}?|How many does {name} have?",
+        "en": "What is the value of {name}?|What is the value for {name}?|How much is {name}?|"
+        "Which value has {name}?|What number belongs to {name}?|How high is {name}?|"
+        "Read the value of {name}.|{name}: which value?|What does the chart show for {name}?|"
+        "Give the value of {name}.|Where does {name} stand?|What figure can you read off for {name}?|"
+        "How many does {name} have?||Read off the number for {name}, please.|"
+        "What number does the chart give for {name}?|Value shown for {name}?",
         "pl": "Jaka jest wartość {name}?|Ile wynosi {name}?|Jaką wartość ma {name}?|Podaj wartość: {name}.|"
         "Odczytaj wartość {name}.||Jaka liczba odpowiada kategorii {name}?",
         "vi": "Giá trị của {name} là bao nhiêu?|{name} bằng bao nhiêu?|{name} có giá trị nào?|Đọc giá trị của {name}.|"
@@ -85,9 +87,11 @@ CHART: Table = {
     },
     "largest": {
         "en": "Which one is the largest?|What has the highest value?|Which category is the largest?|"
-        "What is the maximum reached by?|Which one is the highest?|Where is the maximum?|Which is the biggest?|"
-        "Name the category with the highest value.||"
-        "Which one comes out on top?|What beats all the others?|Who leads in this chart?",
+        "What is the maximum reached by?|Which one is the highest?|Where is the maximum?|"
+        "Which is the biggest?|Name the category with the highest value.|Which one comes out on top?|"
+        "What beats all the others?|Who leads in this chart?||Which category has the highest value?|"
+        "Tell me what comes out on top in this chart.|What has the biggest value here?|"
+        "Name the category with the maximum, please.",
         "pl": "Co jest największe?|Co ma największą wartość?|Która kategoria jest największa?|Gdzie jest maksimum?|"
         "Podaj kategorię o największej wartości.||Co prowadzi na wykresie?",
         "vi": "Mục nào lớn nhất?|Cái nào có giá trị cao nhất?|Loại nào lớn nhất?|Giá trị lớn nhất ở đâu?|"
@@ -98,8 +102,10 @@ CHART: Table = {
     "smallest": {
         "en": "Which one is the smallest?|What has the lowest value?|Which category is the smallest?|"
         "Which one is the lowest?|Where is the minimum?|Which has the least?|What comes last in size?|"
-        "Name the category with the lowest value.||"
-        "Which one is at the very bottom?|What is behind all the others?|Which one does worst?",
+        "Name the category with the lowest value.|Which one is at the very bottom?|"
+        "What is behind all the others?|Which one does worst?||Which category has the lowest value?|"
+        "Tell me what comes out at the bottom in this chart.|What has the least value here?|"
+        "Name the category with the minimum, please.",
         "pl": "Co jest najmniejsze?|Co ma najmniejszą wartość?|Która kategoria jest najmniejsza?|Gdzie jest minimum?|"
         "Podaj kategorię o najmniejszej wartości.||Co wypada najsłabiej?",
         "vi": "Mục nào nhỏ nhất?|Cái nào có giá trị thấp nhất?|Loại nào nhỏ nhất?|Giá trị nhỏ nhất ở đâu?|"
@@ -111,9 +117,11 @@ CHART: Table = {
         "en": "What is the difference between {name} and {other}?|How far apart are {name} and {other}?|"
         "By how much do {name} and {other} differ?|Difference between {name} and {other}?|"
         "How much is between {name} and {other}?|What is the gap between {name} and {other}?|"
-        "Compute the difference of {name} and {other}.|How big is the difference between {name} and {other}?||"
+        "Compute the difference of {name} and {other}.|"
+        "How big is the difference between {name} and {other}?|"
         "If you subtract the smaller of {name} and {other} from the larger, what is left?|"
-        "What separates {name} from {other}?|How many lie between {name} and {other}?",
+        "What separates {name} from {other}?|How many lie between {name} and {other}?||"
+        "Give me the gap between {name} and {other}.|Difference in value, {name} versus {other}?",
         "pl": "Jaka jest różnica między {name} a {other}?|O ile różnią się {name} i {other}?|"
         "Ile wynosi różnica: {name} i {other}?|Podaj różnicę między {name} a {other}.||Ile dzieli {name} i {other}?",
         "vi": "{name} và {other} chênh nhau bao nhiêu?|Hiệu giữa {name} và {other} là bao nhiêu?|"
@@ -122,9 +130,12 @@ CHART: Table = {
         "Чему равна разница: {name} и {other}?|Назови разницу: {name} и {other}.||Сколько отделяет {name} и {other}?",
     },
     "trend": {
-        "en": "What is the trend?|Is the trend rising or falling?|How do the values develop?|Which trend do you see?|"
-        "Do the values rise or fall?|What trend does the chart show?|In which direction do the values go?|Trend?||"
-        "Is it going up or down?|Where are the values heading?|How does the curve run?",
+        "en": "What is the trend?|Is the trend rising or falling?|How do the values develop?|"
+        "Which trend do you see?|Do the values rise or fall?|What trend does the chart show?|"
+        "In which direction do the values go?|Trend?|Is it going up or down?|"
+        "Where are the values heading?|How does the curve run?||Overall, do the values go up or down?|"
+        "Tell me which way the numbers are heading.|How do the values develop over time?|"
+        "What trend does this chart show, please?",
         "pl": "Jaki jest trend?|Czy trend jest rosnący, czy malejący?|Jak zmieniają się wartości?|Jaki trend widać?||"
         "W którą stronę idą wartości?",
         "vi": "Xu hướng là gì?|Xu hướng tăng hay giảm?|Các giá trị thay đổi thế nào?|Bạn thấy xu hướng nào?||"
@@ -134,7 +145,9 @@ CHART: Table = {
     },
     "count": {
         "en": "How many categories are there?|How many values does the chart show?|Count the categories.|"
-        "How many entries has the chart?||What is the number of categories?",
+        "How many entries has the chart?|What is the number of categories?||"
+        "How many categories does this chart have?|Count the categories in the chart.|"
+        "Number of categories shown?|Could you tell me how many different categories are plotted?",
         "pl": "Ile jest kategorii?|Ile wartości pokazuje wykres?|Policz kategorie.|Ile pozycji ma wykres?||"
         "Jaka jest liczba kategorii?",
         "vi": "Có bao nhiêu mục?|Biểu đồ có mấy giá trị?|Đếm số mục.|Có mấy loại?||Số mục là bao nhiêu?",
@@ -142,8 +155,9 @@ CHART: Table = {
         "Каково число категорий?",
     },
     "title": {
-        "en": "What is the title of the chart?|What is the chart called?|Read the title.|What is the heading?||"
-        "What does the chart's headline say?",
+        "en": "What is the title of the chart?|What is the chart called?|Read the title.|What is the heading?|"
+        "What does the chart's headline say?||What is this chart called?|Read me the chart title.|"
+        "Which title is written on the chart?|Title of this figure, please.",
         "pl": "Jaki jest tytuł wykresu?|Jak nazywa się wykres?|Odczytaj tytuł.|Jaki jest nagłówek?||"
         "Co głosi nagłówek wykresu?",
         "vi": "Tiêu đề biểu đồ là gì?|Biểu đồ tên gì?|Đọc tiêu đề.|Tiêu đề là gì?||Dòng đầu của biểu đồ viết gì?",
@@ -151,8 +165,9 @@ CHART: Table = {
         "Что гласит заголовок графика?",
     },
     "form": {
-        "en": "What kind of chart is this?|Which type of chart is it?|Name the chart type.|What chart is this?||"
-        "In what form are the data shown?",
+        "en": "What kind of chart is this?|Which type of chart is it?|Name the chart type.|What chart is this?|"
+        "In what form are the data shown?||Which type of chart am I looking at?|"
+        "Is this a bar chart, a pie chart or what?|Tell me the chart type.|What sort of diagram is it?",
         "pl": "Jaki to rodzaj wykresu?|Jakiego typu jest wykres?|Podaj typ wykresu.|Jaki to wykres?||"
         "W jakiej formie pokazano dane?",
         "vi": "Đây là loại biểu đồ gì?|Biểu đồ kiểu gì?|Nêu loại biểu đồ.|Đây là biểu đồ nào?||"
@@ -162,8 +177,10 @@ CHART: Table = {
     },
     "summary": {
         "en": "Describe the chart.|What does the chart show?|Summarise the chart.|What is the conclusion?|"
-        "What can be concluded from the chart?|Describe this picture.|Explain the chart.|What does it tell us?||"
-        "Put the chart into words.|What is the message of this chart?|What do you learn from it?",
+        "What can be concluded from the chart?|Describe this picture.|Explain the chart.|"
+        "What does it tell us?|Put the chart into words.|What is the message of this chart?|"
+        "What do you learn from it?||Give me a summary of this chart.|What does this chart show?|"
+        "Could you explain the chart to me?|Tell me in words what is in this chart.",
         "pl": "Opisz wykres.|Co pokazuje wykres?|Streść wykres.|Jaki jest wniosek?|Opisz obrazek.||"
         "Co wynika z tego wykresu?",
         "vi": "Mô tả biểu đồ.|Biểu đồ cho thấy gì?|Tóm tắt biểu đồ.|Kết luận là gì?|Mô tả ảnh này.||"

@@ -132,9 +132,11 @@ PLACES: dict[Language, tuple[tuple[str, str, str], tuple[str, str, str], tuple[s
 TABLE: Table = {
     "defect": {
         "en": "Is there a defect?|Does this surface have a defect?|Is the part damaged?|"
-        "Is anything wrong with this surface?|Do you see a defect?|Is there any damage?|Is this part faulty?|"
-        "Can you find a defect on this surface?|Is the surface flawed?|Has this surface been damaged?||"
-        "Do you see any damage on this part?|Is this surface defective?|Are there any flaws here?",
+        "Is anything wrong with this surface?|Do you see a defect?|Is there any damage?|"
+        "Is this part faulty?|Can you find a defect on this surface?|Is the surface flawed?|"
+        "Has this surface been damaged?|Do you see any damage on this part?|Is this surface defective?|"
+        "Are there any flaws here?||Does this have any defect?|"
+        "Check this for damage: is it faulty or not?|Can you see a flaw here?",
         "pl": "Czy jest tu wada?|Czy powierzchnia jest uszkodzona?|Czy widać jakąś wadę?|Czy ta część jest wadliwa?|"
         "Czy coś jest nie tak z tą powierzchnią?||Czy widać uszkodzenie?|Czy ta powierzchnia ma wadę?",
         "vi": "Có lỗi không?|Bề mặt này có lỗi không?|Bộ phận này có bị hỏng không?|Bạn có thấy lỗi nào không?|"
@@ -144,8 +146,10 @@ TABLE: Table = {
     },
     "which": {
         "en": "Which defect is it?|Which defect does the surface have?|What kind of defect is there?|"
-        "What is wrong with this surface?|Name the defect.|What damage do you see?|What type of damage is this?|"
-        "What is the defect?||Which kind of damage is there?|What defect can be seen here?|Classify the defect.",
+        "What is wrong with this surface?|Name the defect.|What damage do you see?|"
+        "What type of damage is this?|What is the defect?|Which kind of damage is there?|"
+        "What defect can be seen here?|Classify the defect.||What kind of defect do you see?|"
+        "Tell me the type of damage.|Name the flaw shown here, please.|What sort of fault is this?",
         "pl": "Jaka to wada?|Jaki rodzaj wady ma ta powierzchnia?|Nazwij wadę.|Jakie uszkodzenie widać?|"
         "Co jest nie tak z tą powierzchnią?||Jaką wadę widać?|Jaki to rodzaj uszkodzenia?",
         "vi": "Đó là lỗi gì?|Bề mặt có lỗi gì?|Loại lỗi nào?|Hãy gọi tên lỗi.|Bề mặt này bị hỏng như thế nào?||"
@@ -154,8 +158,10 @@ TABLE: Table = {
         "Что не так с этой поверхностью?||Какой дефект виден?|Какой вид повреждения?",
     },
     "material": {
-        "en": "What material is this?|What is this surface made of?|Name the material.|Which material is shown?||"
-        "Which material do you see?",
+        "en": "What material is this?|What is this surface made of?|Name the material.|"
+        "Which material is shown?|Which material do you see?||What is this made of?|"
+        "Name the material in the picture.|Which material am I looking at?|"
+        "Could you tell me what material it is?",
         "pl": "Jaki to materiał?|Z czego jest ta powierzchnia?|Nazwij materiał.|Jaki materiał widać?||"
         "Jaki materiał tu widać?",
         "vi": "Đây là vật liệu gì?|Bề mặt này làm bằng gì?|Hãy gọi tên vật liệu.|Vật liệu nào trong ảnh?||"
@@ -166,16 +172,20 @@ TABLE: Table = {
     "detect": {
         "en": "Find every {name}.|Detect: {name}.|Mark each {name}.|Show all of: {name}.|Where is the {name}?|"
         "Detect the {name}.|Draw a box around each {name}.|Find the {name} on this surface.|"
-        "Inspect the part and mark each {name}.|Is there a {name}? Mark it.||Locate: {name}.|"
-        "Put a box on every {name}.|Point out each {name}.",
+        "Inspect the part and mark each {name}.|Is there a {name}? Mark it.|Locate: {name}.|"
+        "Put a box on every {name}.|Point out each {name}.||Locate all instances of {name}.|"
+        "Can you mark each {name} you see?|Please show me where every single {name} is.|"
+        "Detect all defects of the type {name}.",
         "pl": "Znajdź: {name}.|Wykryj: {name}.|Zaznacz: {name}.|Pokaż: {name}.|Gdzie jest {name}?||Zlokalizuj: {name}.",
         "vi": "Tìm {name}.|Phát hiện {name}.|Đánh dấu {name}.|Chỉ ra {name}.|{name} ở đâu?||Xác định vị trí {name}.",
         "ru": "Найди: {name}.|Обнаружь: {name}.|Отметь: {name}.|Покажи: {name}.|Где {name}?||Где находится: {name}?",
     },
     "ground": {
-        "en": "the {name}|the {name}|{name}|the {name} on the surface|where the {name} is|Where is the {name}?|"
-        "find the {name}|the {name} on this part|the place of the {name}||the visible {name}|Show me the {name}.|"
-        "the spot with the {name}",
+        "en": "the {name}|{name}|the {name} on the surface|where the {name} is|Where is the {name}?|"
+        "find the {name}|the {name} on this part|the place of the {name}|the visible {name}|"
+        "Show me the {name}.|the spot with the {name}||Locate the {name}.|"
+        "Can you show me where the {name} is?|Point out the position of the {name}, please.|"
+        "Where exactly do you see the {name}? Mark it with a box.",
         "pl": "{name}|{name} na powierzchni|widoczna tu {name}|miejsce: {name}||gdzie jest {name}",
         "vi": "{name}|{name} trên bề mặt|chỗ có {name}|{name} trong ảnh||nơi có {name}",
         "ru": "{name}|{name} на поверхности|место: {name}|{name} на снимке||где {name}",

@@ -95,8 +95,10 @@ RECEIPT: Table = {
     "fields": {language: text.replace("{paper}", "receipt") for language, text in _EXTRACT.items()},
     "summary": {
         "en": "Describe the receipt.|What is on the receipt?|Summarise the receipt.|Describe this picture.|"
-        "Tell me about this receipt.|What was bought?|What does the picture show?|Give a description of the receipt.||"
-        "Put the receipt into words.|Explain what this receipt says.|What did this person buy?",
+        "Tell me about this receipt.|What was bought?|What does the picture show?|"
+        "Give a description of the receipt.|Put the receipt into words.|Explain what this receipt says.|"
+        "What did this person buy?||What can you say about this receipt?|"
+        "Give me a short description of the receipt.|Could you summarise this receipt in words?",
         "pl": "Opisz paragon.|Co jest na paragonie?|Streść paragon.|Opisz obrazek.|Co kupiono?||"
         "Opowiedz, co jest na tym paragonie.",
         "vi": "Mô tả hóa đơn.|Trên hóa đơn có gì?|Tóm tắt hóa đơn.|Mô tả ảnh này.|Đã mua những gì?||"
@@ -104,9 +106,11 @@ RECEIPT: Table = {
         "ru": "Опиши чек.|Что в чеке?|Кратко изложи чек.|Опиши картинку.|Что купили?||Расскажи, что в этом чеке.",
     },
     "unknown": {
-        "en": "Who was the cashier?|Was it paid in cash?|Where is the shop?|Who went shopping?|Is the shop open today?|"
-        "Was there a queue?|What colour is the bread?|What is the telephone number of the shop?||"
-        "Did the customer bring a bag?|Who owns this shop?|Was the food tasty?",
+        "en": "Who was the cashier?|Was it paid in cash?|Where is the shop?|Who went shopping?|"
+        "Is the shop open today?|Was there a queue?|What colour is the bread?|"
+        "What is the telephone number of the shop?|Did the customer bring a bag?|Who owns this shop?|"
+        "Was the food tasty?||What was the cashier's name?|Tell me who served at the till.|"
+        "Which cashier rang this up?|Name of the cashier, please.",
         "pl": "Kto był kasjerem?|Czy płacono gotówką?|Gdzie jest ten sklep?|Kto robił zakupy?|"
         "Jaki jest telefon do sklepu?||Kto jest właścicielem sklepu?",
         "vi": "Ai là thu ngân?|Có trả bằng tiền mặt không?|Cửa hàng ở đâu?|Ai đã đi mua?|"
@@ -116,8 +120,10 @@ RECEIPT: Table = {
     },
     "total": {
         "en": "What is the total?|How much is the total?|How much was paid?|What does it cost in all?|"
-        "What is the sum?|How much is it altogether?|What is the amount to pay?|Total?||"
-        "What did everything come to?|How much money was spent?|What is the final amount?",
+        "What is the sum?|How much is it altogether?|What is the amount to pay?|Total?|"
+        "What did everything come to?|How much money was spent?|What is the final amount?||"
+        "How much was paid altogether?|Tell me the total amount.|"
+        "What does it all add up to on the receipt?|Grand total, please.",
         "pl": "Ile wynosi suma?|Jaka jest suma?|Ile zapłacono?|Ile to kosztuje razem?||Jaka jest kwota do zapłaty?",
         "vi": "Tổng cộng là bao nhiêu?|Tổng tiền là bao nhiêu?|Đã trả bao nhiêu?|Tất cả hết bao nhiêu?||"
         "Số tiền phải trả là bao nhiêu?",
@@ -125,17 +131,20 @@ RECEIPT: Table = {
     },
     "shop": {
         "en": "Which shop is it?|What is the name of the shop?|Where was this bought?|Who issued the receipt?|"
-        "What shop is the receipt from?|Which store is this?|Name the shop.|What is the shop called?||"
-        "In which store did this happen?|Whose receipt is this?|At what shop was the shopping done?",
+        "What shop is the receipt from?|Which store is this?|Name the shop.|What is the shop called?|"
+        "In which store did this happen?|Whose receipt is this?|At what shop was the shopping done?||"
+        "Tell me the name of the store.|What shop is this receipt from?|Store name, please.",
         "pl": "Jaki to sklep?|Jak nazywa się sklep?|Gdzie to kupiono?|Z jakiego sklepu jest paragon?||"
         "Kto wystawił paragon?",
         "vi": "Cửa hàng nào?|Tên cửa hàng là gì?|Mua ở đâu?|Hóa đơn của cửa hàng nào?||Ai đã xuất hóa đơn?",
         "ru": "Какой это магазин?|Как называется магазин?|Где это куплено?|Из какого магазина чек?||Кто выдал чек?",
     },
     "date": {
-        "en": "What is the date?|Which date is on the receipt?|When was it bought?|What is the date of the receipt?|"
-        "On which day was this?|When was the receipt issued?|Date?|From when is the receipt?||"
-        "What day did the shopping happen?|When did they pay?|Which day is printed?",
+        "en": "What is the date?|Which date is on the receipt?|When was it bought?|"
+        "What is the date of the receipt?|On which day was this?|When was the receipt issued?|Date?|"
+        "From when is the receipt?|What day did the shopping happen?|When did they pay?|"
+        "Which day is printed?||When was this receipt issued?|Tell me the date of purchase.|"
+        "What day is printed on the receipt?|Date on the receipt, please.",
         "pl": "Jaka jest data?|Z którego dnia jest paragon?|Kiedy to kupiono?|Jaka data jest na paragonie?||"
         "Którego dnia zrobiono zakupy?",
         "vi": "Ngày nào?|Ngày trên hóa đơn là gì?|Mua khi nào?|Hóa đơn ngày nào?||Việc mua diễn ra ngày nào?",
@@ -143,8 +152,10 @@ RECEIPT: Table = {
     },
     "price": {
         "en": "What is the price of {name}?|How much is {name}?|How much does {name} cost?|Price of {name}?|"
-        "What does {name} cost?|How much was paid for {name}?|What is the cost of {name}?|Give the price of {name}.||"
-        "For how much was {name} sold?|What did they pay for {name}?|Which price stands beside {name}?",
+        "What does {name} cost?|How much was paid for {name}?|What is the cost of {name}?|"
+        "Give the price of {name}.|For how much was {name} sold?|What did they pay for {name}?|"
+        "Which price stands beside {name}?||How much did {name} cost?|Tell me what was paid for {name}.|"
+        "Price for {name}?|What does the receipt charge for {name}, please?",
         "pl": "Ile kosztuje {name}?|Jaka jest cena: {name}?|Ile zapłacono: {name}?|Podaj cenę: {name}.||"
         "Jaka cena widnieje obok napisu {name}?",
         "vi": "Giá của {name} là bao nhiêu?|{name} giá bao nhiêu?|{name} bao nhiêu tiền?|Cho biết giá {name}.||"
@@ -154,7 +165,9 @@ RECEIPT: Table = {
     },
     "dearest": {
         "en": "What is the most expensive item?|Which item costs the most?|What cost the most?|"
-        "Which item is the dearest?||Which of these had the highest price?",
+        "Which item is the dearest?|Which of these had the highest price?||Which item cost the most?|"
+        "Name the priciest thing on the receipt.|What was the dearest product?|"
+        "Please tell me which article has the highest price.",
         "pl": "Co jest najdroższe?|Który produkt kosztuje najwięcej?|Co kosztowało najwięcej?|"
         "Jaki jest najdroższy produkt?||Co ma najwyższą cenę?",
         "vi": "Món nào đắt nhất?|Cái gì đắt nhất?|Mặt hàng nào giá cao nhất?|Món đắt nhất là gì?||"
@@ -164,7 +177,9 @@ RECEIPT: Table = {
     },
     "count": {
         "en": "How many items are on the receipt?|How many items were bought?|How many products are there?|"
-        "Count the items.||What is the number of things bought?",
+        "Count the items.|What is the number of things bought?||How many items does the receipt show?|"
+        "Count the items on this receipt.|Number of items listed?|"
+        "Could you tell me how many articles this receipt lists?",
         "pl": "Ile pozycji jest na paragonie?|Ile rzeczy kupiono?|Ile jest produktów?|Policz pozycje.||"
         "Jaka jest liczba zakupów?",
         "vi": "Có bao nhiêu món trên hóa đơn?|Đã mua mấy món?|Có mấy mặt hàng?|Đếm số món.||Số món là bao nhiêu?",
@@ -203,13 +218,17 @@ RECEIPT: Table = {
 
 TONES: Table = {  # what is added to the question for a tone; the factual tone adds nothing
     "positive": {
-        "en": "Be positive.|Use a positive tone.|In a friendly tone.|Say it in a positive way.||Sound pleased.",
+        "en": "Be positive.|Use a positive tone.|In a friendly tone.|Say it in a positive way.|Sound pleased.||"
+        "Put it in a positive way, please.|Keep the tone upbeat.|Say it with enthusiasm.|"
+        "Sound pleased about it.",
         "pl": "Pisz pozytywnie.|W pozytywnym tonie.||W miłym tonie.",
         "vi": "Hãy viết tích cực.|Với giọng tích cực.||Với giọng vui vẻ.",
         "ru": "Пиши положительно.|В положительном тоне.||В добром тоне.",
     },
     "negative": {
-        "en": "Be negative.|Use a negative tone.|In a critical tone.|Say it in a negative way.||Sound displeased.",
+        "en": "Be negative.|Use a negative tone.|In a critical tone.|Say it in a negative way.|"
+        "Sound displeased.||Put it in a negative way, please.|Keep the tone critical.|"
+        "Say it with displeasure.|Sound unhappy about it.",
         "pl": "Pisz negatywnie.|W negatywnym tonie.||W niechętnym tonie.",
         "vi": "Hãy viết tiêu cực.|Với giọng tiêu cực.||Với giọng chê bai.",
         "ru": "Пиши отрицательно.|В отрицательном тоне.||В недовольном тоне.",
@@ -220,8 +239,10 @@ CARD: Table = {
     "fields": {language: text.replace("{paper}", "card") for language, text in _EXTRACT.items()},
     "summary": {
         "en": "Describe the card.|What is on the card?|Summarise the card.|Describe this picture.|"
-        "Tell me about this card.|Whose card is this?|What does the picture show?|Give a description of the card.||"
-        "Put the card into words.|Explain what this card says.|Who is the holder of this card?",
+        "Tell me about this card.|Whose card is this?|What does the picture show?|"
+        "Give a description of the card.|Put the card into words.|Explain what this card says.|"
+        "Who is the holder of this card?||What can you say about this card?|"
+        "Give me a short description of the card.|Could you summarise this card in words?",
         "pl": "Opisz kartę.|Co jest na karcie?|Streść kartę.|Opisz obrazek.|Czyja to karta?||"
         "Opowiedz, co jest na tej karcie.",
         "vi": "Mô tả thẻ.|Trên thẻ có gì?|Tóm tắt thẻ.|Mô tả ảnh này.|Thẻ của ai?||Hãy nói về thẻ này.",
@@ -230,9 +251,11 @@ CARD: Table = {
     },
     "unknown": {
         "en": "What is the person's phone number?|How tall is this person?|Is this person married?|"
-        "What is the person's job?|Who took the photo?|What is the e-mail address?|Has the holder any children?|"
-        "What is the holder's favourite food?||Does this person like music?|What is the home address?|"
-        "Is the holder a politician?",
+        "What is the person's job?|Who took the photo?|What is the e-mail address?|"
+        "Has the holder any children?|What is the holder's favourite food?|Does this person like music?|"
+        "What is the home address?|Is the holder a politician?||"
+        "Which phone number does this person have?|Tell me the holder's telephone number.|"
+        "What number can I call this person on?|Phone number of the card holder, please.",
         "pl": "Jaki jest numer telefonu tej osoby?|Jaki wzrost ma ta osoba?|Jaki zawód ma ta osoba?|"
         "Jaki jest adres e-mail?|Czy ta osoba ma dzieci?||Jaki jest adres domowy?",
         "vi": "Số điện thoại của người này là gì?|Người này cao bao nhiêu?|Người này làm nghề gì?|"
@@ -242,16 +265,21 @@ CARD: Table = {
     },
     "name": {
         "en": "What is the first name?|What is the given name?|Which first name is on the card?|First name?|"
-        "Tell me the first name.|What is the person's first name?|Give the given name.|Name?||"
-        "How is this person called by friends?|Which given name is printed?|Can you read the first name?",
+        "Tell me the first name.|What is the person's first name?|Give the given name.|Name?|"
+        "How is this person called by friends?|Which given name is printed?|"
+        "Can you read the first name?||What is the given name on the card?|"
+        "Tell me the person's first name.|First name of the holder?|"
+        "Which first name is printed here, please?",
         "pl": "Jakie imię jest na karcie?|Jakie to imię?|Podaj imię.|Jak ma na imię ta osoba?||Jakie imię tu widnieje?",
         "vi": "Tên là gì?|Tên trên thẻ là gì?|Cho biết tên.|Người này tên gì?||Tên nào được in trên thẻ?",
         "ru": "Какое имя на карточке?|Какое имя?|Назови имя.|Как зовут этого человека?||Какое имя здесь стоит?",
     },
     "surname": {
         "en": "What is the surname?|What is the family name?|Which surname is on the card?|Surname?|"
-        "Tell me the surname.|What is the person's last name?|Give the family name.|What is the last name?||"
-        "Which family name is printed?|Can you read the surname?|What is this person's family called?",
+        "Tell me the surname.|What is the person's last name?|Give the family name.|"
+        "What is the last name?|Which family name is printed?|Can you read the surname?|"
+        "What is this person's family called?||What is the family name on the card?|"
+        "Tell me the person's last name.|Surname of the holder?|Which last name is printed here, please?",
         "pl": "Jakie jest nazwisko?|Jakie nazwisko jest na karcie?|Podaj nazwisko.|Jak nazywa się ta osoba?||"
         "Jakie nazwisko tu widnieje?",
         "vi": "Họ là gì?|Họ trên thẻ là gì?|Cho biết họ.|Người này họ gì?||Họ nào được in trên thẻ?",
@@ -259,9 +287,11 @@ CARD: Table = {
         "Какая фамилия здесь стоит?",
     },
     "number": {
-        "en": "What is the card number?|What is the number of the card?|Which number is on the card?|Card number?|"
-        "Tell me the number.|What number does the card have?|Give the card number.|What is the document number?||"
-        "Which number is printed?|Can you read the number?|Under what number is this card registered?",
+        "en": "What is the card number?|What is the number of the card?|Which number is on the card?|"
+        "Card number?|Tell me the number.|What number does the card have?|Give the card number.|"
+        "What is the document number?|Which number is printed?|Can you read the number?|"
+        "Under what number is this card registered?||Which number does this card have?|"
+        "Read me the number of the card.|Card no.?|Could you tell me the card's number?",
         "pl": "Jaki jest numer karty?|Jaki numer jest na karcie?|Podaj numer.|Jaki to numer dokumentu?||"
         "Jaki numer tu widnieje?",
         "vi": "Số thẻ là gì?|Số trên thẻ là bao nhiêu?|Cho biết số thẻ.|Thẻ số mấy?||Số nào được in trên thẻ?",
@@ -269,9 +299,11 @@ CARD: Table = {
         "Какой номер здесь стоит?",
     },
     "birth_date": {
-        "en": "What is the date of birth?|When was the person born?|Which birth date is on the card?|Birth date?|"
-        "Tell me the date of birth.|What is the birthday?|Give the date of birth.|When is the birthday?||"
-        "On which day was the holder born?|Can you read the birth date?|Which date of birth is printed?",
+        "en": "What is the date of birth?|When was the person born?|Which birth date is on the card?|"
+        "Birth date?|Tell me the date of birth.|What is the birthday?|Give the date of birth.|"
+        "When is the birthday?|On which day was the holder born?|Can you read the birth date?|"
+        "Which date of birth is printed?||When was this person born?|Tell me the holder's birth date.|"
+        "Birthday on the card?|Which date of birth is given here, please?",
         "pl": "Jaka jest data urodzenia?|Kiedy urodziła się ta osoba?|Podaj datę urodzenia.|"
         "Jaka data urodzenia jest na karcie?||Kiedy są urodziny?",
         "vi": "Ngày sinh là gì?|Người này sinh ngày nào?|Cho biết ngày sinh.|Ngày sinh trên thẻ là gì?||"
@@ -281,8 +313,10 @@ CARD: Table = {
     },
     "country": {
         "en": "Which country is it?|What is the country?|Which country is on the card?|Country?|"
-        "Tell me the country.|What country is the card from?|Give the country.|Where is the person from?||"
-        "Which state issued this?|Can you read the country?|What land is named on the card?",
+        "Tell me the country.|What country is the card from?|Give the country.|Where is the person from?|"
+        "Which state issued this?|Can you read the country?|What land is named on the card?||"
+        "What country is this card from?|Tell me the country on the card.|Which country issued this?|"
+        "Country named on the card, please.",
         "pl": "Jaki to kraj?|Jaki kraj jest na karcie?|Podaj kraj.|Z jakiego kraju jest karta?||Jaki kraj tu widnieje?",
         "vi": "Nước nào?|Trên thẻ ghi nước nào?|Cho biết nước.|Thẻ của nước nào?||Quốc gia nào được in trên thẻ?",
         "ru": "Какая страна?|Какая страна на карточке?|Назови страну.|Из какой страны карточка?||"
