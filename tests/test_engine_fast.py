@@ -169,6 +169,10 @@ def test_a_prompt_that_sees_itself_in_both_directions_does() -> None:
         close(stepper.step(ids[place : place + 1], [slot])[0], wanted[place])
 
 
+def test_a_prompt_that_sees_itself_across_windows_is_left_to_transformers() -> None:
+    assert lean(made("mistral, window"), two_way=True) is None
+
+
 def test_what_stands_beside_the_tokens_goes_through_the_model_itself() -> None:
     model = FAMILIES.get("qwen3_vl")().tiny().model
     body, head = find(model)

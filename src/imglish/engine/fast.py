@@ -35,6 +35,8 @@ def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
             _read[model] = known = read(model)
     except NotLean:
         return None
+    if two_way and any(layer.window is not None for layer in known.layers):
+        return None
     return LeanStepper(known, two_way=two_way)
 
 

@@ -19,7 +19,7 @@ from imglish.engine.step import Past, Slot
 class PlainStepper:
     """Steps a causal decoder: `model.model.language_model` with its head, or a whole causal language model.
 
-    `two_way`: a fresh prompt sees itself in both directions, as PaliGemma's does.
+    `two_way`: a prompt sees itself in both directions, near or far, as PaliGemma's does.
     """
 
     def __init__(self, model: Any, *, two_way: bool = False) -> None:
@@ -71,7 +71,7 @@ class PlainStepper:
             slot.length = slot.shared
             slot.encoded = None if begun is None else begun.kept.encoded
         buffer = gathered(slots, given.device)
-        logits = self._run(buffer, slots, rows, places, last=True, **more)
+        logits = self._run(buffer, slots, rows, places, last=True, both=self.two_way, **more)
         return torch.stack([one[-1] for one in logits]), list(slots)
 
     @torch.inference_mode()
@@ -82,11 +82,13 @@ class PlainStepper:
     def extend(self, tokens: Sequence[Sequence[int]], slots: Sequence[Slot]) -> list[Tensor]:
         return self._more([torch.tensor(one, device=self.device) for one in tokens], slots, last=False)
 
+    @torch.inference_mode()
     def fork(self, slot: Slot, count: int = 1) -> list[Slot]:
         kept = self.past(slot).kept
         one = _place(slot)
         return [Place(one.length, one.position, kept, one.length, encoded=one.encoded) for _ in range(count)]
 
+    @torch.inference_mode()
     def rewind(self, slot: Slot, length: int, position: int) -> None:
         one = _place(slot)
         if one.rows is not None:
@@ -94,6 +96,7 @@ class PlainStepper:
             numbers[numbers >= length] = -1
         one.length, one.position, one.shared = length, position, min(one.shared, length)
 
+    @torch.inference_mode()
     def past(self, slot: Slot) -> Begun:
         one = _place(slot)
         if one.root is not None and one.shared >= one.length:
@@ -142,9 +145,10 @@ class PlainStepper:
         steps: Sequence[Tensor],
         *,
         last: bool,
+        both: bool = False,
         **more: Any,
     ) -> list[Tensor]:
-        """Logits of each place's new tokens: of the last only, or of all."""
+        """Logits of each place's new tokens: of the last only, or of all. `both`: they also see those after them."""
         starts = [0] * len(places)
         counts = [0] * len(buffer.used)
         for n, (place, one) in enumerate(zip(places, given, strict=True)):
@@ -172,7 +176,7 @@ class PlainStepper:
             token_i += range(start, end)
             column_i += range(first, first + len(one))
         columns = self._columns(buffer, counts, longest, row_i, token_i, column_i)
-        mask = self._mask(buffer, places, given, starts, columns, (len(counts), longest), embeds.dtype)
+        mask = self._mask(buffer, places, given, starts, columns, (len(counts), longest), embeds.dtype, both)
         ends = sorted({start + len(one) - 1 for one, start in zip(given, starts, strict=True)})
         keep = torch.tensor(ends if last else range(longest), device=device)
         logits = self.forward(buffer, embeds, positions, mask, Ledger(buffer, columns), keep, **more)
@@ -202,11 +206,11 @@ class PlainStepper:
 
     def _mask(
         self, buffer: Rows, places: Sequence[Place], given: Sequence[Tensor], starts: Sequence[int], columns: Columns,
-        shape: tuple[int, int], dtype: torch.dtype,
+        shape: tuple[int, int], dtype: torch.dtype, both: bool,
     ) -> Any:  # fmt: skip
         """What each new token sees, added to the scores: (rows, 1, new, columns); None where that is all before it."""
         window = self.window if self.window is not None and columns.most > self.window else None
-        simple = columns.fresh and not self.two_way and len(places) == len(buffer.used)
+        simple = columns.fresh and not both and len(places) == len(buffer.used)
         alone = len(places) == 1 == len(buffer.used) and shape[1] == 1 and columns.most == places[0].length + 1
         if (simple or alone) and window is None:
             return None
@@ -217,7 +221,6 @@ class PlainStepper:
             row = buffer.row_of[place.number]
             own = buffer.index[place.number, : columns.most]
             now = torch.arange(place.length, place.length + len(one), device=own.device)[:, None]
-            both = self.two_way and place.length == 0
             seen = (own >= 0) if both else (own >= 0) & (own <= now)
             area = (row, 0, slice(start, start + len(one)))
             mask[area] = mask[area].masked_fill(~seen, least)
