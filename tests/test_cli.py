@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -188,6 +189,52 @@ def test_arguments_reach_their_skill(vlm: FakeVLM) -> None:
     assert got["watch"] == ("What moved?",)
 
 
+FORMS = {
+    "number": "number",
+    "yes or no": "yes or no",
+    "0..99": range(100),
+    "-3..-1": range(-3, 0),
+    "red, green,blue": ["red", "green", "blue"],
+    '["a, b", "c"]': ["a, b", "c"],
+    r"/[A-Z]{2}-\d{4}/": re.compile(r"[A-Z]{2}-\d{4}"),
+    "/a,b/": re.compile("a,b"),
+}
+
+
+@pytest.mark.parametrize("said", FORMS)
+def test_the_form_of_an_answer_is_said_in_one_word(said: str, vlm: FakeVLM) -> None:
+    assert cli.main(["ask", "a.png", "How many?", "--form", said]) == 0
+    assert cli.main(["ask", "a.png", "How many?"]) == 0
+    assert [options for _, _, options in vlm.calls] == [{"form": FORMS[said]}, {}]
+
+
+def test_the_form_of_an_answer_may_be_a_schema(vlm: FakeVLM) -> None:
+    schema = {"type": "object", "properties": {"name": {"type": "string"}}}
+    Path("card.json").write_text(json.dumps(schema), encoding="utf-8")
+    for said in ("card.json", json.dumps(schema)):
+        assert cli.main(["ask", "a.png", "Who?", "--form", said]) == 0
+    assert [options["form"] for _, _, options in vlm.calls] == [schema, schema]
+
+
+def test_a_form_that_is_none_names_the_nearest(vlm: FakeVLM, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "perhaps --form number" in fails(["ask", "a.png", "?", "--form", "numbr"], capsys)
+    assert "perhaps --form 1..9" in fails(["ask", "a.png", "?", "--form", "9..1"], capsys)
+    assert vlm.loaded == []  # it is told before a model is loaded
+
+
+def test_the_answer_of_a_model_has_the_form(
+    monkeypatch: pytest.MonkeyPatch, vlm: FakeVLM, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from imglish.engine.load import FAMILIES
+    from imglish.engine.vlm import VLM
+
+    tiny = VLM(FAMILIES.get("imglish")().tiny())
+    monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: tiny)
+    for said, wanted in (("0..9", r"\d"), ("red,green", "red|green"), ("/[ab]{3}/", "[ab]{3}")):
+        assert cli.main(["ask", "a.png", "What?", "--form", said]) == 0
+        assert re.fullmatch(wanted, capsys.readouterr().out.strip())
+
+
 def test_a_picture_may_come_from_standard_input(vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(Path("a.png").read_bytes())))
     assert cli.main(["caption", "-", "--detail", "brief"]) == 0
@@ -243,6 +290,14 @@ BAD_CALLS = {
     "box turned round": ["identify", "a.png", "--box", "30,40,1,2"],
     "schema that is no JSON": ["extract", "a.png", "--schema", "{name"],
     "schema without properties": ["extract", "a.png", "--schema", '{"type": "object"}'],
+    "form that is none": ["ask", "a.png", "?", "--form", "sonnet"],
+    "empty form": ["ask", "a.png", "?", "--form", ""],
+    "range turned round": ["ask", "a.png", "?", "--form", "9..1"],
+    "pattern that is none": ["ask", "a.png", "?", "--form", "/[A-/"],
+    "pattern that cannot be held": ["ask", "a.png", "?", "--form", "/(?=a)b/"],
+    "choices that are no texts": ["ask", "a.png", "?", "--form", "[1, 2]"],
+    "choices that are no JSON": ["ask", "a.png", "?", "--form", '["a'],
+    "form of a missing schema": ["ask", "a.png", "?", "--form", "missing.json"],
     "missing schema": ["extract", "a.png", "--schema", "missing.json"],
     "unknown option": ["caption", "a.png", "--nonsense"],
     "overlay of no picture type": ["caption", "a.png", "--out", "o.xyz"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,67 @@ def schema(text: str) -> Mapping[str, Any]:
             hint='for example {"type": "object", "properties": {"name": {"type": "string"}}}',
         )
     return value
+
+
+def form(text: str) -> Any:
+    """What an answer must look like: `number`, `0..99`, `red,green,blue`, `/[0-9]{4}/`, or a JSON schema.
+
+    Choices with commas in them are a JSON list: `["a, b", "c"]`. A form that no answer can have is refused here, before
+    any model is loaded.
+    """
+    from imglish.engine.forms import KINDS, as_grammar
+
+    said = text.strip()
+    bounds = re.fullmatch(r"(-?\d+)\.\.(-?\d+)", said)
+    made: Any
+    if said in KINDS:
+        made = said
+    elif len(said) > 2 and said[0] == said[-1] == "/":
+        made = _pattern(said[1:-1])
+    elif bounds:
+        made = range(int(bounds[1]), int(bounds[2]) + 1)
+        if not made:
+            raise InputError(
+                f"the form {text!r} is turned round; a range goes up", hint=f"perhaps --form {bounds[2]}..{bounds[1]}"
+            )
+    elif said.startswith("["):
+        made = _list(said)
+    elif said.startswith("{") or said.endswith(".json"):
+        made = schema(said)
+    elif "," in said:
+        made = [choice.strip() for choice in said.split(",") if choice.strip()]
+    else:
+        raise _unknown_form(text, list(KINDS))
+    as_grammar(made)
+    return made
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise InputError(
+            f"the pattern /{text}/ is no regular expression: {error}", hint="for example --form '/[A-Z]{2}-[0-9]{4}/'"
+        ) from None
+
+
+def _list(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"the choices {text!r} are no JSON list: {error}", hint="""for example --form '["a, b", "c"]'"""
+        ) from None
+
+
+def _unknown_form(text: str, kinds: Sequence[str]) -> InputError:
+    near = difflib.get_close_matches(text.strip().lower(), kinds, n=1)
+    example = repr(near[0]) if near and " " in near[0] else near[0] if near else "red,green,blue"
+    return InputError(
+        f"cannot read the form {text!r}; a form is {', '.join(kinds)}, a range as 0..99, choices as red,green,blue, "
+        "a pattern as /[0-9]{4}/, or a JSON schema",
+        hint=f"perhaps --form {example}" if near else f"for example --form {example}",
+    )
 
 
 def size(text: str) -> tuple[int, int]:

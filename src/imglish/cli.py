@@ -58,6 +58,13 @@ def ask(
     ] = None,
     image: Images = None,
     prompt: Prompt = None,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            help="What the answer must be: integer, number, date, 'yes or no', line, a range as 0..99, choices as "
+            "red,green,blue, a pattern as '/[0-9]{4}/', or a JSON schema.",
+        ),
+    ] = None,
     *,
     options: Options,
 ) -> None:
@@ -67,12 +74,20 @@ def ask(
     imglish ask cat.png "How many cats?"
     imglish ask before.png after.png "What changed?" --json
     imglish ask --image cat.png --prompt "Is it asleep?" --max-tokens 5
+
+    With --form the answer can be nothing else than what you name:
+
+    \b
+    imglish ask cat.png "How many cats?" --form 0..20
+    imglish ask cat.png "What colour is it?" --form black,white,ginger
+    imglish ask plate.png "What is on it?" --form '/[A-Z]{2} [0-9]{5}/'
     """
     names, question = given.pictures_and_text(
         arguments, images=image, prompt=prompt, example='imglish ask a.png "How many cats?"'
     )
+    held = {} if form is None else {"form": given.form(form)}
     pictures = options.open(names)
-    raise typer.Exit(show(options.load().ask(pictures, question, **options.writing()), options))
+    raise typer.Exit(show(options.load().ask(pictures, question, **held, **options.writing()), options))
 
 
 @app.command()

@@ -12,7 +12,7 @@ from imglish.engine.schema import as_schema
 from imglish.families._grammar import Digits, Json, Line, Node, Or, Seq, date, maybe, whole
 
 _LARGE = 10**9
-_KINDS: dict[str, Node] = {
+KINDS: dict[str, Node] = {
     "integer": whole(-_LARGE, _LARGE),
     "number": Digits(lambda _: (-_LARGE * 1000, _LARGE * 1000), decimals=3),
     "date": date(),
@@ -31,9 +31,9 @@ def as_grammar(form: Any) -> Node:
     if isinstance(form, Node):
         return form
     if isinstance(form, str):
-        if form not in _KINDS:
-            raise InputError(f"the form is {form!r}; allowed are {', '.join(map(repr, _KINDS))}")
-        return Seq(maybe(" "), _KINDS[form])
+        if form not in KINDS:
+            raise InputError(f"the form is {form!r}; allowed are {', '.join(map(repr, KINDS))}")
+        return Seq(maybe(" "), KINDS[form])
     if isinstance(form, range):
         if not len(form) or form.step != 1:
             raise InputError(f"the form is {form!r}; allowed are ranges of whole numbers that go up by one")
@@ -45,7 +45,7 @@ def as_grammar(form: Any) -> Node:
     if isinstance(form, Collection) and not isinstance(form, (bytes, bytearray)):
         return Seq(maybe(" "), Or(*_choices(form)))
     raise InputError(
-        f"the form is {form!r}; allowed are a list of choices, a range, a pattern, a schema and {', '.join(_KINDS)}"
+        f"the form is {form!r}; allowed are a list of choices, a range, a pattern, a schema and {', '.join(KINDS)}"
     )
 
 
