@@ -32,6 +32,11 @@ QUESTIONS = (
     "Is the small star yellow?", "What would you call this picture?",
 )  # fmt: skip
 TURNS = ("Describe this picture in a few words.", "And what is on the left side of it?", "How many of them are red?")
+ANSWERS = (
+    "There is a large red circle on the left, a small blue star above it, and a green cat beside two yellow squares.",
+    "On the left side there is a large red circle, and above it a small blue star.",
+)  # what the engine is made to say, as a trained model would: random weights write letters that are no words
+TOGETHER = 8  # requests of a batch
 OPTIONS = ("a red circle and a star", "two blue squares", "a green cat on a chair", "nothing that I know")
 SIZES = {
     "b": (640, 480),
@@ -46,7 +51,6 @@ Pair = tuple[Timed, Timed]  # the engine's and the peer's: each does the work an
 class Lengths:
     """Tokens of answers, and how many pictures and questions there are."""
 
-    turn: int = 24
     answer: int = 8
     caption: int = 24
     decode: int = 64
@@ -58,7 +62,7 @@ class Lengths:
     """Questions about one picture that are asked in four rotations each."""
 
 
-QUICK = Lengths(turn=3, answer=3, caption=3, decode=6, cold=3, document=16, questions=4, pictures=4, rotated=2)
+QUICK = Lengths(answer=3, caption=3, decode=6, cold=3, document=16, questions=4, pictures=4, rotated=2)
 
 
 @dataclass(eq=False)
@@ -119,6 +123,11 @@ class Bench:
             lambda: self.clock(lambda: self.plain.run(requests, tokens)),
         )
 
+    def batch(self, requests: Sequence[Request], tokens: int) -> float:
+        """Seconds of the peer for requests that are alike: those of its first batch, for each that it takes."""
+        some = requests[:TOGETHER]
+        return self.clock(lambda: self.plain.run(some, tokens)) * len(requests) / len(some)
+
     def speed(self, vlm: VLM, request: Request, tokens: int, *, guided: bool = False) -> float:
         """Tokens a second after the first one, by the engine's loop for one answer."""
         options = Options(max_tokens=tokens, cache=False)
@@ -136,27 +145,29 @@ class Bench:
 def chat_turn(bench: Bench) -> Iterator[Pair]:
     """Seconds to the first token of the second and the third turn about one picture."""
     told = [Message("user", (ImagePart(bench.fresh()), TextPart(TURNS[0])))]
-    answer = bench.vlm.stream(told, max_tokens=bench.lengths.turn).result
-    for text in TURNS[1:]:
-        told += [Message("assistant", (TextPart(answer.text or "-"),)), Message("user", (TextPart(text),))]
+    for answer, text in zip(ANSWERS, TURNS[1:], strict=True):
+        (said,) = bench.ending.run([Request("chat", tuple(told), form=[answer])], max_tokens=64, beams=1)
+        told += [Message("assistant", (TextPart(said.text),)), Message("user", (TextPart(text),))]
         request = Request("chat", tuple(told), text)
-        yield _first_token(bench, request), partial(bench.clock, partial(bench.plain.run, [request], 1))
-        answer = bench.vlm.stream(told, max_tokens=bench.lengths.turn).result
-
-
-def _first_token(bench: Bench, request: Request) -> Timed:
-    return lambda: bench.clock(lambda: bench.vlm.stream(request.messages, max_tokens=1).result)
+        yield (
+            partial(bench.clock, partial(bench.ending.run, [request], max_tokens=1, beams=1)),
+            partial(bench.clock, partial(bench.plain.run, [request], 1)),
+        )
 
 
 def questions32(bench: Bench) -> Iterator[Pair]:
-    """Seconds for many questions about one picture; the peer has them in batches of eight."""
-    image, count = bench.fresh(), bench.lengths.questions
+    """Seconds for many questions about one picture. The peer's batches are alike: one of them is timed."""
+    image, count, tokens = bench.fresh(), bench.lengths.questions, bench.lengths.answer
     texts = [f"{QUESTIONS[n % len(QUESTIONS)]} Answer {n + 1}." for n in range(count)]
-    yield bench.both([bench.ask(image, text) for text in texts], bench.lengths.answer)
+    requests = [bench.ask(image, text) for text in texts]
+    yield (
+        lambda: bench.clock(lambda: bench.vlm.run(requests, max_tokens=tokens, beams=1)),
+        lambda: bench.batch(requests, tokens),
+    )
 
 
 def rotations(bench: Bench) -> Iterator[Pair]:
-    """Seconds for questions with four options in four rotations: scored, and by the peer generated."""
+    """Seconds for questions with four options in four rotations: scored, and by the peer generated, batches alike."""
     image, longest = bench.fresh(), 0
     questions, requests = [], []
     for number, turn in itertools.product(range(bench.lengths.rotated), range(4)):
@@ -168,15 +179,15 @@ def rotations(bench: Bench) -> Iterator[Pair]:
         longest = max(len(bench.loaded.tokenizer(text)["input_ids"]) for text in OPTIONS)
     yield (
         lambda: bench.clock(lambda: bench.ending.score_all(questions)),
-        lambda: bench.clock(lambda: bench.plain.run(requests, longest)),
+        lambda: bench.batch(requests, longest),
     )
 
 
 def folder(bench: Bench) -> Iterator[Pair]:
-    """Seconds for captions of a folder of pictures of mixed sizes."""
+    """Seconds for captions of a folder of pictures of mixed sizes, a part of it at a time."""
     requests = [Request("caption", (Message("user", (ImagePart(path), TextPart(""))),)) for path in bench.folder]
-    bench.vlm.forget()
-    yield bench.both(requests, bench.lengths.caption)
+    for first in range(0, len(requests), TOGETHER):
+        yield bench.both(requests[first : first + TOGETHER], bench.lengths.caption)
 
 
 def decode(bench: Bench) -> Iterator[Pair]:
@@ -230,13 +241,17 @@ class Row:
     skill: str = "ask"
     is_time: bool = False
     """Whether the value is seconds, not units a second."""
+    parts: bool = False
+    """Whether one run is many parts, each measured: it is run once, and warmed up with its first part."""
 
 
 ROWS: dict[str, Row] = {
     "chat_turn": Row(chat_turn, "s to the first token", aims={"b": 10.0}, skill="chat", is_time=True),
     "questions32": Row(questions32, "questions / s", lambda lengths: lengths.questions, {"b": 6.0}),
     "rotations": Row(rotations, "questions / s", lambda lengths: 4 * lengths.rotated, {"b": 10.0}),
-    "folder": Row(folder, "pictures / s", lambda lengths: lengths.pictures, {"b": 1.5}, "caption"),
+    "folder": Row(
+        folder, "pictures / s", lambda lengths: min(TOGETHER, lengths.pictures), {"b": 1.5}, "caption", parts=True
+    ),
     "decode": Row(decode, "tokens / s", aims={"a": 3.0}),
     "int8": Row(int8, "tokens / s", aims={"b": 2.0}),
     "cold": Row(cold, "requests / s", aims={"b": 0.97}),

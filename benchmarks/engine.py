@@ -3,7 +3,8 @@
 The peer is `generate` with the attention and the cache that decode the quickest here, in batches of eight where there
 is more than one request. Rows are named `b/chat_turn`; `value` is the engine's, `against` the peer's (for `int8` and
 `json` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits are
-compared before anything is timed. `b/chat_turn/memory` is the most bytes that tensors hold at once beside the weights.
+compared before anything is timed. A folder is measured part by part, eight pictures each. `b/chat_turn/memory` is the
+most bytes that tensors hold at once beside the weights.
 
     python benchmarks/engine.py --models b --rows chat_turn decode --json out/engine.json --resume
     python benchmarks/engine.py --page docs/performance.md --of out/engine.json       # the page, from what was measured
@@ -12,6 +13,7 @@ compared before anything is timed. `b/chat_turn/memory` is the most bytes that t
 from __future__ import annotations
 
 import gc
+import itertools
 import statistics
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -104,16 +106,18 @@ def measure(report: Report, bench: Bench, given: Any) -> None:
 
 def compared(bench: Bench, name: str, samples: int) -> dict[str, Any]:
     """One row: medians of what both took; who begins changes from run to run."""
-    list(run(bench, name, 0))  # what a first call prepares is not counted
+    parts = ROWS[name].parts
+    list(itertools.islice(run(bench, name, 0), 1 if parts else None))  # what a first call prepares is not counted
     for kept in bench.decoding:
         kept.clear()
-    return result(bench, name, [pair for number in range(samples) for pair in run(bench, name, number)])
+    bench.vlm.forget()
+    return result(bench, name, [pair for number in range(1 if parts else samples) for pair in run(bench, name, number)])
 
 
 def run(bench: Bench, name: str, number: int) -> Iterator[tuple[float, float]]:
     """Seconds of the engine and of the peer for a row's work."""
-    for ours, theirs in ROWS[name].work(bench):
-        if number % 2:
+    for place, (ours, theirs) in enumerate(ROWS[name].work(bench), number):
+        if place % 2:
             second = theirs()
             yield ours(), second
         else:
@@ -152,7 +156,7 @@ def memory(bench: Bench, name: str) -> dict[str, Any]:
     most = [0, 0]
     for side in (0, 1):
         bench.vlm.forget()
-        for pair in ROWS[name].work(bench):
+        for pair in itertools.islice(ROWS[name].work(bench), 1 if ROWS[name].parts else None):
             with Peak(bench.loaded.model) as peak:
                 pair[side]()
             most[side] = max(most[side], peak.most)
