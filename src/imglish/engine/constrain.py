@@ -16,6 +16,7 @@ from imglish.engine.forms import as_grammar
 from imglish.engine.guide import Guide
 from imglish.engine.guides.document import DocumentGuide, compile_schema, schema_size
 from imglish.engine.guides.machine import Automaton, MachineGuide, automaton
+from imglish.engine.guides.thought import ThoughtGuide
 from imglish.engine.guides.vocabulary import vocabulary
 from imglish.families._base import Loaded, request_images
 from imglish.families._grammar import Json, Node
@@ -24,7 +25,7 @@ _KEPT, _MOST_KEPT = "_automata", 64
 
 
 def guide_for(request: Request, loaded: Loaded) -> Guide | None:
-    """A guide for one answer to the request; None where any text is an answer.
+    """A guide for one answer to the request; None where any text is an answer. A model that thinks first may think.
 
     Raises InputError where no guide can be made: a schema that cannot be followed, a form that is none.
     """
@@ -34,14 +35,20 @@ def guide_for(request: Request, loaded: Loaded) -> Guide | None:
     kept: OrderedDict[Hashable, Any] = loaded.extra.setdefault(_KEPT, OrderedDict())
     if form is None and key in kept:
         kept.move_to_end(key)
-        return _guide(kept[key], loaded)
+        return _thoughtful(_guide(kept[key], loaded), loaded)
     grammar = as_grammar(form) if form is not None else loaded.family.grammar(request, sizes)
     made = _made(grammar, loaded)
     if form is None:
         kept[key] = made
         while len(kept) > _MOST_KEPT:
             kept.popitem(last=False)
-    return _guide(made, loaded)
+    return _thoughtful(_guide(made, loaded), loaded)
+
+
+def _thoughtful(guide: Guide | None, loaded: Loaded) -> Guide | None:
+    """The guide after a thought, where the family's answers begin with one."""
+    end = loaded.family.thought_end
+    return guide if guide is None or not end else ThoughtGuide(guide, vocabulary(loaded), end)
 
 
 def guide_of(grammar: Node, loaded: Loaded) -> Guide:

@@ -99,6 +99,7 @@ class Family(ABC):
     single_image_skills: ClassVar[frozenset[str]] = frozenset({"detect", "ground", "segment", "read", "identify"})
     codec: ClassVar[Codec]
     stop: tuple[str, ...]  # may differ between checkpoints
+    thought_end: str = ""  # what stands between a thought and the answer, where answers begin with a thought
     special_tokens: ClassVar[tuple[str, ...]]
     image_token: ClassVar[str]
     max_images: ClassVar[int] = 1

@@ -22,7 +22,6 @@ from imglish.families._base import Control, Loaded, Picture, Piece, Plain
 from imglish.families._chat import SKILLS, ChatFamily
 from imglish.families._grammar import Node
 from imglish.families._hub import View
-from imglish.families._locations import LONGEST
 from imglish.families._qwen_film import Clip
 from imglish.families._tiny import HubProcessor, seeded, tiny_tokenizer
 
@@ -108,7 +107,7 @@ class QwenFamily(ChatFamily):
             vars(self)["codec"] = Codec(self._frame(pictures.merge_size), self.codec.quanta)
         template = getattr(processor.tokenizer, "chat_template", None) or ""
         if "assistant\\n<think>\\n" in str(template):  # the Thinking editions begin every answer with a thought
-            self.opening = "<|im_start|>assistant\n<think>\n"
+            self.opening, self.thought_end = "<|im_start|>assistant\n<think>\n", f"{_THOUGHT}\n\n"
 
     def with_pixels(self, loaded: Loaded, *, min_pixels: int | None = None, max_pixels: int | None = None) -> Loaded:
         """The same model looking at pictures of at least and at most so many pixels: fewer are quicker."""
@@ -208,8 +207,8 @@ class QwenFamily(ChatFamily):
         return found.to(ids.device)
 
     def grammar(self, request: Request, sizes: Sequence[Size]) -> Node | None:
-        """None for the Thinking editions, whose answers begin with a thought of any length."""
-        return None if "<think>" in self.opening else self.said(request, (*sizes, (1, 1))[0])
+        """Of the answer itself: a thought that stands before it has any text."""
+        return self.said(request, (*sizes, (1, 1))[0])
 
     def said(self, request: Request, size: Size) -> Node | None:
         """The grammar of an answer without a thought."""
@@ -224,7 +223,12 @@ class QwenFamily(ChatFamily):
         tokens: Sequence[str] | None = None,
         logprobs: Sequence[float] | None = None,
     ) -> Result:
-        said = raw[:LONGEST].partition(_THOUGHT)[2] if _THOUGHT in raw[:LONGEST] else raw
+        _, mark, said = raw.partition(_THOUGHT)
+        if mark:
+            said, first = said.lstrip(), _answer_start(tokens or ())
+            tokens, logprobs = tokens and tokens[first:], logprobs and logprobs[first:]
+        else:
+            said = "" if self.thought_end else raw  # a thought that was cut is no answer
         result = self.read(request, said, sizes[0] if sizes else (1, 1), tokens=tokens, logprobs=logprobs)
         return dataclasses.replace(result, raw=raw)
 
@@ -248,6 +252,17 @@ class QwenFamily(ChatFamily):
 
     def _frame(self, merge: int) -> Resized:
         return Resized(self.pixels[0], self.pixels[1], self.patch * merge)
+
+
+def _answer_start(tokens: Sequence[str]) -> int:
+    """How many tokens there are up to the end of a thought, with the new lines after it."""
+    tail, is_over = "", False
+    for number, token in enumerate(tokens):
+        if is_over and token.strip("ĊĠ"):
+            return number
+        is_over = is_over or _THOUGHT in tail + token
+        tail = (tail + token)[-len(_THOUGHT) :]
+    return len(tokens)
 
 
 def _seen(found: Any) -> list[torch.Tensor]:

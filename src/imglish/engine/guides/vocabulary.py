@@ -36,6 +36,7 @@ class Vocabulary:
         for number, text in enumerate(self.bytes):
             if text:
                 self.by_text.setdefault(text, number)
+        self._holding: dict[bytes, list[int]] = {}
         self.longest = max(map(len, self.by_text), default=0)
         self._by_first = self._columns()
         self.end_mask = torch.zeros(width, dtype=torch.bool)
@@ -65,6 +66,12 @@ class Vocabulary:
     def beginning(self, first: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any]] | None:
         """(ids, bytes, lengths) of the tokens whose first byte this is, longest first; None where there are none."""
         return self._by_first.get(first)
+
+    def holding(self, text: bytes) -> list[int]:
+        """The ids of all tokens that have the text in them."""
+        if text not in self._holding:
+            self._holding[text] = [number for number, data in enumerate(self.bytes) if text in data]
+        return self._holding[text]
 
     def greedy(self, text: bytes) -> list[int]:
         """The text in the longest tokens that fit, from its start on. Raises InputError for a byte without a token."""
