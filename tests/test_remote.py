@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import logging
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -597,6 +599,31 @@ def test_options_are_not_scored_on_a_server_and_the_refusal_says_why(server: Ser
             assert told in caught.value.message
         assert "imglish.load(" in (caught.value.hint or "")
     assert server.bodies() == []  # nothing was sent that could not be answered
+
+
+LIGHT = """
+import json, sys
+from PIL import Image
+import imglish
+picture = Image.new("RGB", (120, 80), (200, 30, 30))
+told = []
+for model in sys.argv[2:]:
+    with imglish.load(sys.argv[1], model=model) as vlm:
+        told += [vlm.family.name, vlm.ask(picture, "?", max_tokens=9).text, len(vlm.detect(picture, ["cat"])),
+                 vlm.extract(picture, ["name"]).data, "".join(vlm.chat().stream("?", image=picture))]
+heavy = ("torch", "transformers", "tokenizers", "llguidance", "safetensors")
+print(json.dumps([told, [name for name in heavy if name in sys.modules]]))
+"""
+
+
+def test_a_model_on_a_server_needs_no_torch(server: Server) -> None:
+    names = ["only", "Qwen/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen3-VL-2B-Instruct", "llava-hf/llava-1.5-7b-hf"]
+    server.set(models=names, text='[{"bbox_2d": [100, 100, 500, 500], "label": "cat"}]')
+    done = subprocess.run([sys.executable, "-c", LIGHT, server.url, *names], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told, heavy = json.loads(done.stdout)
+    assert told[::5] == ["remote", "qwen2_5_vl", "qwen3_vl", "llava"]
+    assert heavy == []
 
 
 def test_several_samples_have_seeds_of_their_own(server: Server, vlm: RemoteVLM) -> None:

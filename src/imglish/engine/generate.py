@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imglish.core.errors import InputError
-from imglish.engine import budget
 from imglish.families._base import Loaded
 
 
@@ -54,7 +53,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.memory_limit is not None:
-            object.__setattr__(self, "memory_limit", budget.parse(self.memory_limit))
+            from imglish.engine.budget import parse  # it knows models, which imports torch
+
+            object.__setattr__(self, "memory_limit", parse(self.memory_limit))
         stop: Any = self.stop
         object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
         most = 1 << 20

@@ -1,11 +1,14 @@
-"""What `load` returns: a model with every skill. `run` takes many requests at once, everything else is one of them."""
+"""What `load` returns: a model with every skill. `run` takes many requests at once, everything else is one of them.
+
+What computes is imported by the first model that runs here: one on a server needs no torch.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
@@ -22,16 +25,17 @@ from imglish.core.types import (
     VideoPart,
     to_messages,
 )
-from imglish.engine import score
 from imglish.engine._remote_address import is_address
 from imglish.engine.cache import Shelf
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
-from imglish.engine.runner import Answer, Runner
 from imglish.engine.schema import as_schema
-from imglish.engine.score import Scores
 from imglish.engine.wording import caption_instruction
 from imglish.families._base import Loaded, request_images
+
+if TYPE_CHECKING:
+    from imglish.engine.runner import Answer
+    from imglish.engine.score import Scores
 
 Pictures = Any  # one ImageSource or a sequence of them
 
@@ -104,6 +108,8 @@ class VLM:
     """
 
     def __init__(self, loaded: Loaded, **options: Any) -> None:
+        from imglish.engine.runner import Runner
+
         self.loaded = loaded
         self.options = _options(Options(), options)
         self._runner = Runner()
@@ -198,6 +204,8 @@ class VLM:
 
     def score_all(self, questions: Sequence[tuple[Any, Sequence[str]]]) -> list[Scores]:
         """As `score`, for many questions at once: what they have in common is read once."""
+        from imglish.engine import score
+
         asked = []
         for messages, options in questions:
             request = chat_request(to_messages(messages))
