@@ -279,7 +279,8 @@ def test_a_padded_batch_of_one_none_and_many_pictures_equals_its_singles(tiny: L
 def bounded(length: int) -> Loaded:
     """A small model whose long frequencies begin after so many tokens."""
     loaded = FAMILIES.get("phi3_v")().tiny()
-    loaded.model.config.rope_parameters["original_max_position_embeddings"] = length
+    config = loaded.model.config  # it writes the number that it has itself over that among its rope_parameters
+    config.original_max_position_embeddings = config.rope_parameters["original_max_position_embeddings"] = length
     return loaded
 
 

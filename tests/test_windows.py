@@ -234,25 +234,30 @@ def test_rows_step_fork_rewind_go_on_from_others_and_leave(case: tuple[Loaded, s
             check(got[None], [*known, *one])
             rows.append((slot, [*known, *one]))
 
+    def step(some: list[tuple[Any, list[int]]]) -> None:
+        tokens = [words(1)[0] for _ in some]
+        logits = stepper.step(torch.tensor(tokens), [slot for slot, _ in some])
+        for (_, own), token, got in zip(some, tokens, logits, strict=True):
+            own.append(token)
+            check(got[None], own)
+
     arrive()
     for _ in range(24):
         some = chance.sample(rows, chance.randint(1, len(rows)))
         slot, ids = some[0]
         move = chance.choice(["step", "step", "extend", "fork", "rewind", "go on", "arrive", "leave"])
         if move == "step":
-            tokens = [words(1)[0] for _ in some]
-            for (_, own), token, got in zip(
-                some, tokens, stepper.step(torch.tensor(tokens), [s for s, _ in some]), strict=True
-            ):
-                own.append(token)
-                check(got[None], own)
+            step(some)
         elif move == "extend":
             new = [words(2 * WINDOW) for _ in some]
             for (_, own), more, got in zip(some, new, stepper.extend(new, [s for s, _ in some]), strict=True):
                 own += more
                 check(got, own)
         elif move == "fork":
-            rows += [(twin, list(ids)) for twin in stepper.fork(slot, 2)]
+            twins = [(twin, list(ids)) for twin in stepper.fork(slot, 2)]
+            rows += twins
+            if chance.random() < 0.7:
+                step([(slot, ids), *twins])
         elif move == "rewind":
             del ids[chance.randint(1, len(ids)) :]
             stepper.rewind(slot, len(ids), len(ids))

@@ -238,10 +238,12 @@ def _layer(
 
 def adopted(rows: Rows, place: Place) -> bool:
     """Gives a place what is free in a buffer: beside its like, or a row that nobody has; False without either."""
-    lived_in = {rows.row_of[one.number]: one for one in rows.alive}
-    row = next((r for r, one in lived_in.items() if place.root is not None and one.root is place.root), None)
-    if row is not None and place.shared > max(one.shared for one in rows.alive if rows.row_of[one.number] == row):
+    lived_in = {rows.row_of[one.number] for one in rows.alive}
+    alike = [one for one in rows.alive if place.root is not None and one.root is place.root]
+    most = max(alike, key=lambda one: one.shared, default=None)
+    if most is not None and place.shared > most.shared:
         return False  # more of the root than the row has
+    row = None if most is None else rows.row_of[most.number]
     tail = place.rows.own(place, place.shared) if place.rows is not None else None
     extra = 0 if tail is None else len(tail)
     if row is None:
@@ -262,8 +264,12 @@ def adopted(rows: Rows, place: Place) -> bool:
         rows.places.append(None)
         rows.row_of.append(row)
         rows.index = torch.nn.functional.pad(rows.index, (0, 0, 0, 1), value=-1)
-    rows.index[number] = -1
-    rows.index[number, : place.shared] = torch.arange(place.shared, device=rows.index.device)
+    if most is None:
+        rows.index[number] = -1
+        rows.index[number, : place.shared] = torch.arange(place.shared, device=rows.index.device)
+    else:  # what is alike may stand among tokens of others
+        theirs = rows.index[most.number]
+        rows.index[number] = theirs.masked_fill(theirs >= place.shared, -1)
     if tail is not None and place.rows is not None:
         rows.index[number, start : start + extra] = torch.arange(place.shared, place.shared + extra, device=tail.device)
         held = place.rows.row_of[place.number]

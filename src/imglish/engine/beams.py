@@ -1,6 +1,6 @@
 """The search for the most probable answer, by transformers' own beams, behind the interface of the loop.
 
-An encoder-decoder's prompt is not encoded again where its encoding is kept.
+A prompt is not read again where it is known: beams go on from its keys and values, or look at its encoding.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from transformers.generation.stopping_criteria import StoppingCriteria, Stopping
 from transformers.modeling_outputs import BaseModelOutput
 
 from imglish.core.errors import InputError
+from imglish.engine._beam_steps import Stepped
 from imglish.engine.generate import Decoded, Options, append, detokenize, ends_of
 from imglish.engine.guide import Guide
 from imglish.families._base import Loaded
 
 if TYPE_CHECKING:
+    from imglish.engine._starts import Starts
     from imglish.engine.loop import Job
 
 
@@ -35,9 +37,9 @@ def count(loaded: Loaded, options: Options) -> int:
 
 
 @torch.inference_mode()
-def search(loaded: Loaded, job: Job, width: int, *, encoded: Any = None) -> Decoded:
-    """Fills a job's answer with the best of `width` beams; an encoder-decoder's from what `encoded` its prompt."""
-    prompt, options, row = job.prompt, job.options, job.row
+def search(starts: Starts, job: Job, width: int) -> Decoded:
+    """Fills a job's answer with the best of `width` beams."""
+    loaded, options, row = starts.loaded, job.options, job.row
     config = settings(loaded, options, width)
     config.suppress_tokens = sorted({*(config.suppress_tokens or ()), *job.rules.suppressed}) or None
     config.repetition_penalty = job.rules.repetition_penalty
@@ -46,22 +48,15 @@ def search(loaded: Loaded, job: Job, width: int, *, encoded: Any = None) -> Deco
     if options.stop:
         config.stop_strings = list(options.stop)
         more["tokenizer"] = loaded.tokenizer
-    if encoded is not None:
-        hidden = encoded.kept.encoded.hidden
-        given: dict[str, Any] = {
-            "encoder_outputs": BaseModelOutput(last_hidden_state=hidden),
-            "attention_mask": torch.ones(hidden.shape[:2], dtype=torch.long, device=hidden.device),
-        }
-    else:
-        given, _ = loaded.family.inputs(loaded, [prompt.request])
-        if not loaded.family.native:
-            given, _ = loaded.family.look(loaded, given, [prompt.receipt], kept={})
     if job.guide is not None:
         config.max_new_tokens = max(options.max_tokens, job.guide.shortest)
         config.output_logits = True
         more["logits_processor"] = LogitsProcessorList([_Guided(job.guide, config.max_new_tokens)])
-    made = loaded.model.generate(**given, generation_config=config, **more)
-    tokens, logprobs = _tokens(loaded, made, given)
+    if starts.encodes:
+        made, first = _from_encoder(starts, job, config, more), 1
+    else:
+        made, first = _from_prompt(starts, job, config, more), len(job.prompt)
+    tokens, logprobs = _tokens(loaded, made, first)
     for token, value in zip(tokens, logprobs, strict=True):
         if append(row, token, value, ends=ends_of(loaded), tokenizer=loaded.tokenizer, stop=options.stop):
             break
@@ -69,6 +64,24 @@ def search(loaded: Loaded, job: Job, width: int, *, encoded: Any = None) -> Deco
     if not row.ended:
         row.stopped = watch.why or "length"
     return row
+
+
+def _from_encoder(starts: Starts, job: Job, config: Any, more: dict[str, Any]) -> Any:
+    """What an encoder-decoder finds, whose prompt is encoded once and kept."""
+    hidden = starts.encode(job).kept.encoded.hidden
+    mask = torch.ones(hidden.shape[:2], dtype=torch.long, device=hidden.device)
+    seen = BaseModelOutput(last_hidden_state=hidden)
+    return starts.loaded.model.generate(encoder_outputs=seen, attention_mask=mask, generation_config=config, **more)
+
+
+def _from_prompt(starts: Starts, job: Job, config: Any, more: dict[str, Any]) -> Any:
+    """What a decoder finds, in rows that share their prompt."""
+    config.use_cache = False  # transformers keeps nothing: the stepper does
+    stepped: Any = Stepped(starts, job)
+    try:
+        return stepped.generate(job.prompt.ids[None], generation_config=config, **more)
+    finally:
+        stepped.close()
 
 
 def settings(loaded: Loaded, options: Options, width: int) -> Any:
@@ -138,14 +151,10 @@ class _Watch(StoppingCriteria):
         return torch.full((len(input_ids),), bool(self.why), device=input_ids.device)
 
 
-def _tokens(loaded: Loaded, made: Any, given: dict[str, Any]) -> tuple[Sequence[int], Sequence[float]]:
-    """(new tokens, log-probability of each as it was chosen) of the best beam."""
+def _tokens(loaded: Loaded, made: Any, first: int) -> tuple[Sequence[int], Sequence[float]]:
+    """(new tokens, log-probability of each as it was chosen) of the best beam, whose answer begins at `first`."""
     sequences = made.sequences
-    start = 1 if loaded.model.config.is_encoder_decoder else 0
-    ids = given.get("input_ids")
-    if ids is not None and not start and torch.equal(sequences[:, : ids.shape[1]], ids):
-        start = ids.shape[1]  # some models give the prompt back, some only what they wrote
-    new = sequences[:, start:]
+    new = sequences[:, first:]
     beams = getattr(made, "beam_indices", None)
     told = made.scores if getattr(made, "logits", None) is None else made.logits  # the model's own, under a guide
     scores = loaded.model.compute_transition_scores(sequences, told, beams, normalize_logits=True)

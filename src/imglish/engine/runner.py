@@ -70,7 +70,7 @@ class Runner:
                 if _has_form(job):
                     guided.append(job)
                 else:
-                    self._search(loop, job, width)
+                    beams.search(loop.starts, job, width)
                     yield job.index, Answer(job.prompt.request, job.prompt, job.row)
             jobs = iter(guided)
         for changed in loop.run(jobs, Budget(options.batch, budget.tokens_within(loaded, options))):
@@ -116,14 +116,8 @@ class Runner:
 
     def _searched(self, loop: Loop, job: Job, width: int) -> Iterator[None]:
         """One step: a search decides at its end."""
-        self._search(loop, job, width)
+        beams.search(loop.starts, job, width)
         yield
-
-    def _search(self, loop: Loop, job: Job, width: int) -> None:
-        """One answer by a search with beams; an encoder-decoder's prompt is encoded once and kept."""
-        loaded = loop.loaded
-        encoded = loop.starts.encode(job) if loaded.model.config.is_encoder_decoder else None
-        beams.search(loaded, job, width, encoded=encoded)
 
 
 def _has_form(job: Job) -> bool:
