@@ -137,11 +137,11 @@ class DocumentGuide:
         if left > len(way) + self._growth:
             return mask
         closing = mask & self._words.end_mask
-        candidates = [int(token) for token in mask.nonzero().flatten().tolist() if token not in self._words.ends]
-        if len(candidates) > _EACH:
-            closing |= self._of_kinds(mask, candidates, way, left)
+        open_ended = mask & ~self._words.end_mask
+        if int(open_ended.sum()) > _EACH:
+            closing |= self._of_kinds(open_ended, way, left)
         else:
-            for token in self._of_these(candidates, way, left):
+            for token in self._of_these(open_ended.nonzero().flatten().tolist(), way, left):
                 closing[token] = True
         if len(way) <= left or not closing.any():
             closing[way[0]] = True
@@ -225,21 +225,17 @@ class DocumentGuide:
         copy = self._matcher.deep_copy()
         return bool(copy.try_consume_tokens([token]) == 1 and copy.is_accepting())
 
-    def _of_kinds(self, mask: torch.Tensor, candidates: Sequence[int], way: list[int], left: int) -> torch.Tensor:
+    def _of_kinds(self, candidates: torch.Tensor, way: list[int], left: int) -> torch.Tensor:
         """Of very many tokens we are within a text: pieces of text are alike, one of each length stands for all."""
-        allowed = torch.zeros_like(mask)
-        kinds: dict[int, list[int]] = {}
-        others: list[int] = []
-        for token in candidates:
-            data = self._words.bytes[token]
-            kind = _plain_length(data)
-            (others if kind is None else kinds.setdefault(kind, [])).append(token)
-        for tokens in kinds.values():
-            kept = self._kept_way(tokens[0], way)
+        allowed = torch.zeros_like(candidates)
+        letters = torch.where(candidates, self._words.letters, 0)
+        for count in letters.unique().tolist():
+            alike = letters == count
+            kept = self._kept_way(int(alike.int().argmax()), way) if count else None
             if kept is not None and len(kept) < left:
-                allowed[tokens] = True
-        others.sort(key=lambda token: len(self._words.bytes[token]))
-        for token in others[:_OTHERS]:
+                allowed |= alike
+        order = self._words.shortest_first
+        for token in order[(candidates & (letters == 0))[order]][:_OTHERS].tolist():
             kept = self._kept_way(token, way)
             if kept is not None and len(kept) < left:
                 allowed[token] = True
@@ -293,15 +289,6 @@ def _in_string(text: bytes) -> tuple[bool, bool]:
             inside, start = not inside, place + 1
         place += 1
     return inside, inside and place > start
-
-
-def _plain_length(data: bytes) -> int | None:
-    """How many letters a token has that is whole letters of a text and nothing else."""
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        return None
-    return len(text) if text and text.isprintable() and '"' not in text and "\\" not in text else None
 
 
 def _depth(value: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,18 @@ class Vocabulary:
             self._holding[text] = [number for number, data in enumerate(self.bytes) if text in data]
         return self._holding[text]
 
+    @cached_property
+    def letters(self) -> torch.Tensor:
+        """(width,) how many letters each token has that is whole letters of a text and nothing else; 0 for others."""
+        counts = [_letters(data) for data in self.bytes]
+        return torch.tensor(counts + [0] * (self.width - len(counts)))
+
+    @cached_property
+    def shortest_first(self) -> torch.Tensor:
+        """(width,) ids of all tokens, those of few bytes first."""
+        sizes = [len(data) for data in self.bytes]
+        return torch.tensor(sizes + [0] * (self.width - len(sizes))).argsort(stable=True)
+
     def greedy(self, text: bytes) -> list[int]:
         """The text in the longest tokens that fit, from its start on. Raises InputError for a byte without a token."""
         ids: list[int] = []
@@ -87,6 +100,14 @@ class Vocabulary:
             ids.append(token)
             place += length
         return ids
+
+
+def _letters(data: bytes) -> int:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return 0
+    return len(text) if text.isprintable() and '"' not in text and "\\" not in text else 0
 
 
 def vocabulary(loaded: Loaded) -> Vocabulary:
