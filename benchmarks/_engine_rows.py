@@ -58,7 +58,7 @@ class Lengths:
     document: int = 96
     questions: int = 32
     pictures: int = 64
-    rotated: int = 4
+    rotated: int = 32
     """Questions about one picture that are asked in four rotations each."""
 
 

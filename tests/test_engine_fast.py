@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from transformers import (
     GemmaConfig,
     GemmaForCausalLM,
@@ -23,9 +26,11 @@ from transformers import (
 )
 
 from imglish.engine import _fast_choice
+from imglish.engine._fast_rows import Prefix
 from imglish.engine._fast_weights import Norm, find
 from imglish.engine.fast import LeanStepper, lean, why_plain
 from imglish.engine.load import FAMILIES
+from imglish.engine.prefix import PrefixTree
 
 SMALL: dict[str, Any] = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,
@@ -373,3 +378,33 @@ def test_the_switch_of_a_library_is_turned_back() -> None:
     with _fast_choice.own_loop(True), _fast_choice.own_loop(True):
         assert not torch._C._get_mkldnn_enabled()
     assert torch._C._get_mkldnn_enabled() == before
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=12), st.integers(0, 99))
+@settings(deadline=None)
+def test_a_prefix_in_parts_is_the_same_keys_and_values_in_few_parts(lengths: list[int], seed: int) -> None:
+    whole = torch.randn(2, 3, sum(lengths), 4, generator=torch.Generator().manual_seed(seed))
+    prefix = Prefix((), 0, 0)
+    for part in whole.split(lengths, dim=2):
+        prefix = prefix.then((part, -part), prefix.position + part.shape[2])
+    length = seed % sum(lengths) + 1
+    for one, count in ((prefix, sum(lengths)), (prefix.cut(length, length), length)):
+        assert (one.length, one.position) == (count, count)
+        for number, sign in ((0, 1), (1, -1)):
+            assert torch.equal(torch.cat(one.layer(number), dim=2), sign * whole[:, :, :count])
+    assert len(prefix.parts) <= 1 + math.log2(sum(lengths))
+
+
+def test_prompts_that_go_on_from_a_prefix_keep_it_once() -> None:
+    stepper = lean(made("llama"))
+    assert stepper is not None
+    _, (slot,) = stepper.prefill(torch.arange(90)[None])
+    before = stepper.past(slot)
+    _, slots = stepper.prefill(torch.arange(12).view(4, 3), past=before)
+    pasts = [stepper.past(slot) for slot in slots]
+    tree = PrefixTree()
+    for number, past in enumerate(pasts):
+        tree.keep("", (*range(90), *range(100 + 3 * number, 103 + 3 * number)), past)
+    assert len({slot.group for slot in slots}) == 1  # they still stand side by side
+    assert before.nbytes < tree.bytes < 1.5 * before.nbytes
+    assert all(past.cut(90, 90).key == before.key for past in pasts)

@@ -89,35 +89,48 @@ class Work:
         before, own = self.masks[layer.window]
         if self.group.prefix is None:
             return how(q, k, v, own)
-        return after_prefix(q, self.group.prefix.layers[number], k, v, before, own)
+        return after_prefix(q, self.group.prefix.layer(number), k, v, before, own, count=self.count)
 
 
-def after_prefix(q: Tensor, prefix: Tensor, k: Tensor, v: Tensor, before: Tensor | None, own: Tensor | None) -> Tensor:
-    """Attention over a prefix (2, key heads, length, size), which all rows have, and over each row's own k and v."""
+def after_prefix(
+    q: Tensor, prefix: Sequence[Tensor], k: Tensor, v: Tensor, before: Tensor | None, own: Tensor | None, *, count: int
+) -> Tensor:
+    """Attention over the parts of a prefix (2, key heads, length, size) of all rows, and over each row's k and v.
+
+    The last `count` of the keys are of the tokens that come now; queries are those of `count` tokens, head by head.
+    """
     rows, heads, queries, size = q.shape
     if queries > BLOCK:  # scores are written down: of a long prompt a part at a time, or they outgrow everything else
-        starts = range(0, queries, BLOCK)
-        masks = [[None if one is None else one[:, :, at : at + BLOCK] for one in (before, own)] for at in starts]
-        parts = [q[:, :, at : at + BLOCK] for at in starts]
-        done = [after_prefix(part, prefix, k, v, *some) for part, some in zip(parts, masks, strict=True)]
+        done = []
+        for at in range(0, queries, BLOCK):
+            last = at % count + BLOCK  # no query of one head sees tokens from there on
+            end = k.shape[2] - max(count - last, 0)
+            rest = None if own is None else own[:, :, at : at + BLOCK, :end]
+            first = None if before is None else before[:, :, at : at + BLOCK]
+            block, some = q[:, :, at : at + BLOCK], (k[:, :, :end], v[:, :, :end])
+            done.append(after_prefix(block, prefix, *some, first, rest, count=count))
         return torch.cat(done, dim=2)
-    if rows == 1:
-        over = q @ prefix[0].mT
-    else:
-        together = q.transpose(0, 1).reshape(heads, rows * queries, size)
-        over = (together @ prefix[0].mT).view(heads, rows, queries, -1).transpose(0, 1)
+    alone = rows == 1
+    together = q if alone else q.transpose(0, 1).reshape(1, heads, rows * queries, size)
+    over = [together @ part[0].mT for part in prefix]
+    if not alone:
+        over = [one.view(heads, rows, queries, -1).transpose(0, 1) for one in over]
     scores = q @ k.mT
-    if before is not None:
-        over = over + before
     if own is not None:
         scores = scores + own
-    length = over.shape[-1]
-    weights = softmax(torch.cat((over, scores), dim=-1))
-    first, rest = weights[..., :length], weights[..., length:]
-    if rows == 1:
-        return first @ prefix[1] + rest @ v
-    together = first.transpose(0, 1).reshape(heads, rows * queries, length)
-    return (together @ prefix[1]).view(heads, rows, queries, size).transpose(0, 1) + rest @ v
+    lengths = [part.shape[2] for part in prefix]
+    scores = torch.cat((*over, scores), dim=-1)
+    if before is not None:
+        scores[..., : sum(lengths)] += before
+    *over, rest = softmax(scores).split([*lengths, k.shape[2]], dim=-1)
+    found = rest @ v
+    for weights, part in zip(over, prefix, strict=True):
+        if alone:
+            found = found + weights @ part[1]
+        else:
+            seen = weights.transpose(0, 1).reshape(heads, rows * queries, -1) @ part[1]
+            found = found + seen.view(heads, rows, queries, size).transpose(0, 1)
+    return found
 
 
 @dataclass(eq=False)

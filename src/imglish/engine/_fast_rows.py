@@ -14,30 +14,59 @@ from torch import Tensor
 from imglish.engine.step import Slot
 
 SPARE = 64  # tokens that a new buffer has room for beyond those that come at once
+FEW = 16  # the same where rows go on from a prefix: many of them write a few tokens only
+PARTED = 4  # a part of a prefix stays apart where the one before it is so many times as long
 
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values of the first tokens of rows: for each layer (2, key heads, length, size). Never written to."""
+    """Keys and values of the first tokens of rows, in parts that follow one another. Never written to.
 
-    layers: tuple[Tensor, ...]
+    A part has for each layer (2, key heads, length, size). A prefix that goes on from another has its parts too, not
+    copies of them: many questions about one picture keep the picture once.
+    """
+
+    parts: tuple[tuple[Tensor, ...], ...]
     length: int
     position: int
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the memory that stays while this does; what `cut` gave shares it with what it was cut from."""
-        storages = [layer.untyped_storage() for layer in self.layers]
-        return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    def storages(self) -> dict[int, int]:
+        """Bytes of each piece of memory that stays while this does; prefixes with common parts have some in common."""
+        found = (layer.untyped_storage() for part in self.parts for layer in part)
+        return {storage.data_ptr(): storage.nbytes() for storage in found}
 
     @property
-    def key(self) -> tuple[int, int]:
+    def nbytes(self) -> int:
+        """Bytes of all that memory."""
+        return sum(self.storages.values())
+
+    @property
+    def key(self) -> tuple[int, ...]:
         """The same for two prefixes that are the same tokens in the same memory."""
-        return self.layers[0].data_ptr(), self.length
+        return *(part[0].data_ptr() for part in self.parts), self.length
+
+    def layer(self, number: int) -> list[Tensor]:
+        """The parts of one layer."""
+        return [part[number] for part in self.parts]
 
     def cut(self, length: int, position: int) -> Prefix:
         """Its first tokens, without a copy."""
-        return Prefix(tuple(layer[:, :, :length] for layer in self.layers), length, position)
+        kept: list[tuple[Tensor, ...]] = []
+        left = length
+        for part in self.parts:
+            if left > 0:
+                kept.append(tuple(layer[:, :, :left] for layer in part))
+            left -= part[0].shape[2]
+        return Prefix(tuple(kept), length, position)
+
+    def then(self, part: tuple[Tensor, ...], position: int) -> Prefix:
+        """With a part more. Parts become one where the last is not much shorter than that before it: few remain."""
+        parts = [*self.parts, part]
+        while len(parts) > 1 and PARTED * parts[-1][0].shape[2] > parts[-2][0].shape[2]:
+            last = parts.pop()
+            parts[-1] = tuple(torch.cat(both, dim=2) for both in zip(parts[-1], last, strict=True))
+        return Prefix(tuple(parts), self.length + part[0].shape[2], position)
 
 
 @dataclass(eq=False)
@@ -84,7 +113,8 @@ class Group:
         if count > rows:
             rows = max(count, 2 * rows if rows > 1 else count)
         if room > tokens:
-            tokens = max(-(-(room + SPARE) // SPARE) * SPARE, 2 * tokens)
+            spare = SPARE if self.prefix is None else FEW
+            tokens = max(-(-(room + spare) // spare) * spare, 2 * tokens)
         used = max((row.own for row in self.rows), default=0)
         layers, heads, _, size = self.like.shape
         for layer in range(layers):  # one by one: only one layer is there twice
@@ -106,13 +136,11 @@ class Group:
             last.index = row.index
 
     def freeze(self, row: Row) -> Prefix:
-        """All that a row has, its prefix too; the row itself must not take tokens in this group any more."""
+        """All that a row has, its prefix too; in a group without one, the row itself must not take tokens any more."""
         if self.prefix is None and len(self.rows) == 1:
-            return Prefix(tuple(kv[:, 0, :, : row.own] for kv in self.kv), row.length, row.position)
-        before = self.prefix.layers if self.prefix is not None else [kv[:, 0, :, :0] for kv in self.kv]
-        parts = zip(before, self.kv, strict=True)
-        layers = tuple(torch.cat((old, kv[:, row.index, :, : row.own]), dim=2) for old, kv in parts)
-        return Prefix(layers, row.length, row.position)
+            return Prefix((tuple(kv[:, 0, :, : row.own] for kv in self.kv),), row.length, row.position)
+        own = tuple(kv[:, row.index, :, : row.own].clone() for kv in self.kv)
+        return Prefix((own,), row.length, row.position) if self.prefix is None else self.prefix.then(own, row.position)
 
 
 def whole(rows: Sequence[Row]) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from imglish.engine.loop import Job
 
 TOGETHER = 1024  # tokens of prompts that are read at once: longer ones keep a processor busy alone
+NEAR = 4  # a prompt joins others where it reads again at most one token for so many that it must read
 
 
 class Starts:
@@ -48,7 +49,7 @@ class Starts:
                 done.update(self._read(alike))
                 alike = []
                 past, length = self._find(job)
-            alike.append((job, past, length))
+            alike = self._cut([*alike, (job, past, length)])
         done.update(self._read(alike))
         for job in jobs:
             if id(job) not in done:
@@ -60,11 +61,23 @@ class Starts:
             yield job, slot, logits
 
     def _joins(self, alike: Sequence[tuple[Job, Past | None, int]], job: Job, past: Past | None, length: int) -> bool:
-        """Whether a prompt is read together with others."""
+        """Whether a prompt is read together with others: they go on from the same memory, at nearly the same place."""
         _, first, begun = alike[0]
         if self.encodes or past is None or first is None:
             return past is first is None and not self.encodes and self._fits(alike, job)
-        return _same(past, first) and length == begun
+        least = min(length, begun)
+        others = [len(other.prompt) for other, *_ in alike]
+        if NEAR * max(max(length, begun) - least, 0) > min(*others, len(job.prompt)) - max(length, begun):
+            return False  # what would be read again is not little beside what must be read
+        if sum(others) + len(job.prompt) - least * (len(others) + 1) > TOGETHER:
+            return False
+        return _same(_at(first, least, begun, alike[0][0]), _at(past, least, length, job))
+
+    @staticmethod
+    def _cut(alike: list[tuple[Job, Past | None, int]]) -> list[tuple[Job, Past | None, int]]:
+        """All of them begun where the one that knows least begins."""
+        least = min(length for *_, length in alike)
+        return [(job, None if past is None else _at(past, least, length, job), least) for job, past, length in alike]
 
     def regime(self, prompt: Prompt, written: int) -> int:
         """The regime of a prompt with so many tokens of its answer."""
@@ -188,6 +201,11 @@ class Starts:
         kept = self.kept if self.prefixes is not None else {}
         embeds, more, encoded = prompt.embeddings(self.loaded.model.get_input_embeddings(), start, kept)
         return embeds, more, prompt.looked if prompt.looked is not None else len(prompt.items) - encoded
+
+
+def _at(past: Past, least: int, length: int, job: Job) -> Past:
+    """A past of `length` tokens of a prompt, shortened to `least`."""
+    return past if least == length else past.cut(least, int(job.prompt.positions[..., least].min()))
 
 
 def _same(past: Past | None, other: Past | None) -> bool:

@@ -56,15 +56,16 @@ class LeanStepper:
         self.decoder, self.two_way = decoder, two_way
         self.queries = decoder.heads // decoder.key_heads
         kind, self.attention = choice.attention_of(
-            str(decoder.device), decoder.dtype, decoder.key_heads, self.queries, decoder.size
-        )
+            str(decoder.device), decoder.dtype, decoder.key_heads, self.queries, decoder.size,
+            len(decoder.layers),
+        )  # fmt: skip
         self.angles = Angles(decoder, kind)
         self.like = torch.empty(
             len(decoder.layers), decoder.key_heads, 0, decoder.size, dtype=kind, device=decoder.device
         )
         self.own_loop = decoder.own_loop
         self._windows = frozenset(layer.window for layer in decoder.layers)
-        self._groups: dict[tuple[int, int] | None, Group] = {}
+        self._groups: dict[tuple[int, ...] | None, Group] = {}
 
     @property
     def device(self) -> torch.device:
@@ -147,7 +148,8 @@ class LeanStepper:
         if row.own == 0 and row.group.prefix is not None:
             return row.group.prefix
         prefix = row.group.freeze(row)
-        self._move(row, prefix)
+        if row.group.prefix is None:
+            self._move(row, prefix)  # what it has is not kept twice
         return prefix
 
     @torch.inference_mode()
@@ -240,9 +242,10 @@ class LeanStepper:
             mask[number, begin : begin + longest - len(one)] = 0
             at[..., number, longest - len(one) :] = place
         cache = DynamicCache()
-        for number, layer in enumerate(() if prefix is None else prefix.layers):
-            k, v = layer.to(body.dtype).unsqueeze(1).expand(-1, len(embeds), -1, -1, -1)
-            cache.update(k, v, number)
+        for number in range(0 if prefix is None else len(body.layers)):
+            assert prefix is not None
+            known = torch.cat(prefix.layer(number), dim=2).to(body.dtype)
+            cache.update(*known.unsqueeze(1).expand(-1, len(embeds), -1, -1, -1), number)
         kept = body.dtype
         output = body(
             inputs_embeds=tokens.to(kept), attention_mask=mask, position_ids=at, past_key_values=cache,

@@ -34,8 +34,15 @@ class PrefixTree:
 
     @property
     def bytes(self) -> int:
-        """Of all that is kept."""
-        return sum(node.past.nbytes for _, node in self._used.values())
+        """Of all that is kept; memory that several of them have in common counts once."""
+        total, shared = 0, {}
+        for _, node in self._used.values():
+            storages = getattr(node.past, "storages", None)
+            if storages is None:
+                total += node.past.nbytes
+            else:
+                shared.update(storages)
+        return total + sum(shared.values())
 
     def __len__(self) -> int:
         return len(self._used)

@@ -70,10 +70,10 @@ def scores(
         forks: list[Any] = []
         waiting: list[list[int]] = []
         for (_, slot, _), ids in zip(begun, told, strict=True):
-            for one in ids:
-                if len(one) > 1:
-                    forks.append(loop.stepper.fork(slot)[0])
-                    waiting.append(one[:-1])
+            longer = [one[:-1] for one in ids if len(one) > 1]
+            if longer:
+                forks += loop.stepper.fork(slot, len(longer))
+                waiting += longer
         slots += forks
         later = iter(loop.stepper.extend(waiting, forks) if forks else ())
         for (job, _, logits), ids, (_, texts) in zip(begun, told, questions, strict=True):
