@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -31,10 +31,12 @@ class Work:
     """Precision in which prompts are attended over."""
     two_way: bool = False
     """Whether new tokens without a past see those after them."""
+    after: int = 0
+    """Tokens of each row that come before these, and are written elsewhere."""
 
     def __post_init__(self) -> None:
         device = self.group.like.device
-        self.starts = [row.own for row in self.rows]
+        self.starts = [row.own + self.after for row in self.rows]
         self.keys = max(self.starts) + self.count
         self.even = min(self.starts) == max(self.starts)
         self.whole = whole(self.rows)
@@ -66,6 +68,10 @@ class Work:
     def _added(self, seen: Tensor) -> Tensor:
         kind = self.group.like.dtype
         return torch.zeros(seen.shape, dtype=kind, device=seen.device).masked_fill_(~seen, torch.finfo(kind).min)
+
+    def last(self) -> Work:
+        """The work of the last token of each row alone."""
+        return replace(self, count=1, after=self.after + self.count - 1)
 
     @cached_property
     def picked(self) -> Tensor:
@@ -173,8 +179,13 @@ class Angles:
         return torch.stack((torch.stack((cos * scale, cos, one), 1), torch.stack((sin * scale, sin, none), 1)), 1)
 
 
-def run(decoder: Decoder, works: Sequence[Work], x: Tensor, angles: tuple[Tensor, Tensor], how: Attention) -> Tensor:
-    """What the last layer gives (tokens, hidden), before its norm, for x (tokens, hidden), a row's tokens together."""
+def run(
+    decoder: Decoder, works: Sequence[Work], x: Tensor, angles: tuple[Tensor, Tensor], how: Attention, *, last: bool
+) -> Tensor:
+    """What the last layer gives (tokens, hidden), before its norm, for x (tokens, hidden), a row's tokens together.
+
+    `last`: of the last token of each row alone (rows, hidden), which is all that the last layer then computes.
+    """
     cos, sin = angles
     heads, key_heads, size = decoder.heads, decoder.key_heads, decoder.size
     turned, half, kind = heads + key_heads, decoder.size // 2, cos.dtype
@@ -189,6 +200,9 @@ def run(decoder: Decoder, works: Sequence[Work], x: Tensor, angles: tuple[Tensor
             normed = functional.rms_norm(qkv[:, :turned], (size,), None, epsilon) * weight
             qkv = torch.cat((normed.to(qkv.dtype), qkv[:, turned:]), dim=1)
         qkv = torch.addcmul(qkv * cos, qkv.roll(half, -1), sin)
+        if last and number == len(decoder.layers) - 1 and any(work.count > 1 for work in works):
+            works, x, qkv = _narrowed(works, number, x, qkv, heads, key_heads)
+            sizes = [len(work.rows) for work in works]
         if len(works) == 1:
             seen = _attended(works[0], number, layer, qkv, how, heads, key_heads)
         else:
@@ -198,6 +212,22 @@ def run(decoder: Decoder, works: Sequence[Work], x: Tensor, angles: tuple[Tensor
         gate, up = layer.up(layer.before_mlp(x)).chunk(2, -1)
         x = x + layer.down(decoder.activation(gate).mul_(up))
     return x
+
+
+def _narrowed(
+    works: Sequence[Work], number: int, x: Tensor, qkv: Tensor, heads: int, key_heads: int
+) -> tuple[list[Work], Tensor, Tensor]:
+    """All keys and values of a layer written, and what is left where only the last token of each row goes on."""
+    places: list[int] = []
+    begin = 0
+    for work in works:
+        end = begin + len(work.rows) * work.count
+        own = qkv[begin:end, heads:]
+        work.write(number, own.view(len(work.rows), work.count, 2, key_heads, -1))
+        places += range(begin + work.count - 1, end, work.count)
+        begin = end
+    index = torch.tensor(places, device=x.device)
+    return [work.last() for work in works], x[index], qkv[index]
 
 
 def _attended(work: Work, number: int, layer: Layer, qkv: Tensor, how: Attention, heads: int, key_heads: int) -> Tensor:

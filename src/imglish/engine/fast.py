@@ -114,7 +114,7 @@ class LeanStepper:
         first = rows[0].group
         if all(row.group is first and row.index == place for place, row in enumerate(rows)):
             positions = torch.tensor([row.position for row in rows], device=self.device)
-            logits = self._logits(self._hidden([self._work(rows, 1)], embeds, positions))
+            logits = self._logits(self._hidden([self._work(rows, 1)], embeds, positions, last=True))
             self._took(rows, [1] * len(rows))
             return logits
         places = [torch.tensor([row.position], device=self.device) for row in rows]
@@ -196,21 +196,19 @@ class LeanStepper:
         works = [self._work([rows[n] for n in numbers], count) for (_, count), numbers in like.items()]
         wide = any(place.dim() == 2 for place in places)
         given = [places[n].expand(3, -1) if wide and places[n].dim() == 1 else places[n] for n in order]
-        hidden = self._hidden(works, torch.cat([embeds[n] for n in order]), torch.cat(given, dim=-1))
+        hidden = self._hidden(works, torch.cat([embeds[n] for n in order]), torch.cat(given, dim=-1), last=last)
         counts = [len(one) for one in embeds]
-        parts = hidden.split([counts[n] for n in order])
         self._took(rows, counts)
-        wanted = [part[-1:] if last else part for part in parts]
-        logits = self._logits(torch.cat(wanted)).split([len(part) for part in wanted])
+        logits = self._logits(hidden).split([1 if last else counts[n] for n in order])
         found: list[Any] = [None] * len(rows)
         for place, number in enumerate(order):
             found[number] = logits[place]
         return cast("list[Tensor]", found)
 
-    def _hidden(self, works: Sequence[Work], embeds: Tensor, positions: Tensor) -> Tensor:
+    def _hidden(self, works: Sequence[Work], embeds: Tensor, positions: Tensor, *, last: bool) -> Tensor:
         with choice.own_loop(self.own_loop and len(embeds) == 1):
             angles = self.angles.at(positions)
-            return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention)
+            return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention, last=last)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         with choice.own_loop(self.own_loop and len(hidden) == 1):
