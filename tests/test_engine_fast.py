@@ -25,7 +25,8 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from imglish.engine import _fast_choice
+from imglish.engine import _fast_choice, _fast_layout, _fast_weights
+from imglish.engine._fast_layout import Layout, Packed
 from imglish.engine._fast_rows import Prefix
 from imglish.engine._fast_weights import Norm, find
 from imglish.engine.fast import LeanStepper, lean, why_plain
@@ -292,26 +293,33 @@ def test_a_token_alone_is_normed_as_among_others(kind: torch.dtype) -> None:
     torch.testing.assert_close(alone, norm(x), rtol=4 * torch.finfo(kind).eps, atol=torch.finfo(kind).eps)
 
 
-def test_how_a_token_is_multiplied_is_measured_on_few_weights_of_half_precision(
+def test_the_layout_is_chosen_on_the_models_own_weights_and_within_the_memory_that_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen: list[int] = []
-    multiply = torch.nn.functional.linear
-    monkeypatch.setattr(_fast_choice, "MOST_READ", 4096)
-    monkeypatch.setattr(_fast_choice, "quickest", lambda ways, device: ways[True]())
-    monkeypatch.setattr(
-        _fast_choice.functional, "linear", lambda x, weight: (seen.append(weight.nbytes), multiply(x, weight))
-    )
-    halves = [torch.zeros(40, 32).bfloat16(), torch.zeros(80, 32).bfloat16(), torch.zeros(5, 32).bfloat16()]
-    _fast_choice.prefers_own_loop([torch.zeros(4, 32), *halves])
-    assert seen == [40 * 64, 24 * 64]
-    assert not _fast_choice.prefers_own_loop([torch.zeros(4, 32)])
+    seen: list[tuple[int, int]] = []
+    best = "packed"
+
+    def measured(weights: list[torch.Tensor], tokens: int) -> dict[str, float]:
+        seen.append((tokens, sum(weight.nbytes for weight in weights)))
+        return {"linear": 3.0, "own": 2.0, "packed": 3.0} | {best: 1.0}
+
+    monkeypatch.setattr(_fast_layout, "MOST_READ", 4096)
+    monkeypatch.setattr(_fast_layout, "_seconds", measured)
+    weights = [torch.zeros(40, 32).bfloat16(), torch.zeros(80, 32).bfloat16(), torch.zeros(5, 32).bfloat16()]
+    assert _fast_layout.layout_of(weights) == Layout(own_loop=False, one=True, some=True)
+    assert seen == [(1, 40 * 64 + 80 * 64), (8, 40 * 64 + 80 * 64)]  # no more than is enough
+    best = "own"
+    assert _fast_layout.layout_of(weights) == Layout(own_loop=True)
+    best = "packed"
+    monkeypatch.setattr(_fast_layout._budget_room, "room", lambda device: 4 * 125 * 64 - 1)
+    assert _fast_layout.layout_of(weights) == Layout(own_loop=True)  # a copy would take too much
+    assert _fast_layout.layout_of([torch.zeros(4, 4, dtype=torch.int8)]) == Layout()
 
 
 def test_the_weights_are_kept_once_and_the_model_goes_on_working(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_fast_choice, "prefers_columns", lambda kind: False)
+    monkeypatch.setattr(_fast_weights, "layout_of", lambda weights: Layout())
     model = made("qwen2")
     (ids,) = texts(model, 9)
     before = reference(model, ids)
@@ -324,15 +332,26 @@ def test_the_weights_are_kept_once_and_the_model_goes_on_working(
     assert all(torch.equal(one, two) for one, two in zip(model.parameters(), again.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("columns", [True, False])
-@pytest.mark.parametrize("kind", ["llama with biases, tied", "phi3"])
-def test_either_layout_of_the_weights_gives_the_same_logits(
-    kind: str, columns: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("layout", [Layout(), Layout(True, False, True), Layout(one=True), Layout(False, True, True)])
+@pytest.mark.parametrize("kind", ["llama with biases, tied", "phi3", "qwen3"])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_any_layout_of_the_weights_gives_the_same_logits(
+    kind: str, layout: Layout, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_fast_choice, "prefers_columns", lambda dtype: columns)
+    monkeypatch.setattr(_fast_weights, "layout_of", lambda weights: layout)
     model = made(kind)
-    followed(model, stepper_of(model), texts(model, 9, 14), [4, 9])
-    followed(model, stepper_of(model), texts(model, 7), [2])
+    stepper = stepper_of(model.to(precision))
+    assert isinstance(stepper.decoder.head, Packed) == (layout.one or layout.some)
+    if precision is torch.float32:
+        followed(model, stepper, texts(model, 9, 14), [4, 9])
+        followed(model, stepper_of(model), texts(model, 7), [2])
+    else:
+        (ids,) = texts(model, 12)
+        wanted = reference(copy.deepcopy(model).float(), ids)
+        logits, slots = stepper.prefill(ids[None, :8])
+        got = [logits[0], *(stepper.step(ids[at : at + 1], slots)[0] for at in range(8, 12))]
+        far = (torch.stack(got) - wanted[7:]).abs().mean() / wanted.std()
+        assert far < 0.03
 
 
 def test_weights_that_were_trained_or_moved_meanwhile_are_the_ones_used() -> None:

@@ -1,7 +1,7 @@
 """What a lean step is best computed with on this processor: measured once in a process or for a model, quickly.
 
-On one CPU, oneDNN multiplies one bfloat16 vector by a matrix at half the speed of torch's own loop, and attention over
-bfloat16 keys takes several times as long as over float32 ones. Neither holds everywhere, so neither is assumed.
+On one CPU, attention over bfloat16 keys takes several times as long as over float32 ones where heads are small. That
+does not hold everywhere, so it is not assumed. What matrices are multiplied with: `imglish.engine._fast_layout`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -18,8 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 TOKENS, ROUNDS = 512, 4  # keys that the attention is measured over; times that each way is tried, in turns
-WIDTH = 1024  # of the matrix
-MOST_READ = 96 << 20  # bytes of weights that are multiplied to choose how: more than caches hold
 CLEARLY = 1.1  # times quicker: less is not worth another layout
 T = TypeVar("T")
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -74,45 +72,6 @@ def attention_of(
 def _attend(how: Attention, q: Tensor, kv: Tensor) -> None:
     for k, v in kv:
         how(q, k, v, None)
-
-
-def prefers_own_loop(weights: Sequence[Tensor]) -> bool:
-    """Whether a vector times these matrices, one after the other, is quicker on the CPU without oneDNN.
-
-    Measured on the model's own weights: what lies in the processor's cache would hide the difference.
-    """
-    taken: list[Tensor] = []
-    left = MOST_READ
-    for weight in weights:
-        if weight.dtype in (torch.bfloat16, torch.float16) and left >= weight[:1].nbytes:
-            taken.append(weight[: left // weight[:1].nbytes])
-            left -= taken[-1].nbytes
-    if not taken or not torch.backends.mkldnn.is_available():
-        return False
-    given = [torch.ones(1, weight.shape[1], dtype=weight.dtype) for weight in taken]
-
-    def multiply(alone: bool) -> None:
-        with own_loop(alone):
-            for x, weight in zip(given, taken, strict=True):
-                functional.linear(x, weight)
-
-    with torch.inference_mode():
-        return quickest({alone: functools.partial(multiply, alone) for alone in (True, False)}, "cpu")
-
-
-@functools.cache
-def prefers_columns(dtype: torch.dtype) -> bool:
-    """Whether a vector times a matrix is clearly quicker on the CPU where the matrix lies in memory by columns.
-
-    MKL's float32 product is, on processors of other makers.
-    """
-    if dtype != torch.float32:
-        return False
-    with torch.inference_mode():
-        rows, x = torch.randn(2 * WIDTH, WIDTH), torch.randn(1, WIDTH)
-        columns = rows.t().contiguous().t()
-        best = timed({matrix: functools.partial(functional.linear, x, matrix) for matrix in (rows, columns)}, "cpu")
-    return best[columns] * CLEARLY < best[rows]
 
 
 def quickest(ways: dict[T, Callable[[], object]], device: str) -> T:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imglish.engine import _fast_choice as choice
+from imglish.engine._fast_layout import Layout, Packed, layout_of, packed
 
 KNOWN = frozenset(
     f"{name}DecoderLayer"
@@ -29,7 +29,6 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "GELUTanh": partial(functional.gelu, approximate="tanh"),
 }
 ROPES = frozenset({"default", "linear", "llama3", "yarn"})  # whose angles depend on the position alone
-MOST_COPIED = 64 << 20  # bytes of a decoder that is kept a second time, in the layout that multiplies quicker
 Matrix = Callable[[Tensor], Tensor]
 
 
@@ -106,13 +105,13 @@ def read(model: Any) -> Decoder:
     kept = next(iter(first.input_layernorm.parameters())).dtype
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised and kept is not torch.float32 and _on_cpu(body) else kept
-    columns = _prefers_columns(body, head)
-    layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, columns=columns) for layer in body.layers)
+    layout = layout_of(_dense(body, head)) if _on_cpu(body) else Layout()
+    layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, layout) for layer in body.layers)
     return Decoder(
-        layers, _norm(body.norm, flow), _matrix([head], flow, columns=columns), body.embed_tokens, body.rotary_emb,
+        layers, _norm(body.norm, flow), _matrix([head], flow, layout), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
         float(attention.scaling), flow, body.norm.weight.device,
-        _on_cpu(body) and choice.prefers_own_loop(_dense(body, head)), body, stamp(model),
+        layout.own_loop, body, stamp(model),
     )  # fmt: skip
 
 
@@ -172,7 +171,7 @@ def stamp(model: Any) -> tuple[int, ...]:
     return (id(body), id(head), *numbers, *(weight._version for weight in head.parameters()))
 
 
-def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, *, columns: bool) -> Layer:
+def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, layout: Layout) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     qkv = [attention.qkv_proj] if hasattr(attention, "qkv_proj") else [attention.q_proj, attention.k_proj]
     qkv += [] if len(qkv) == 1 else [attention.v_proj]
@@ -182,7 +181,7 @@ def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, *, columns
         q, k = _norm(attention.q_norm, flow), _norm(attention.k_norm, flow)
         rows = (q.weight.expand(heads, -1), k.weight.expand(key_heads, -1))
         between = torch.cat(rows), q.epsilon
-    matrix = partial(_matrix, flow=flow, columns=columns)
+    matrix = partial(_matrix, flow=flow, layout=layout)
     return Layer(
         _norm(layer.input_layernorm, flow), matrix(qkv), between, matrix([attention.o_proj]),
         _norm(layer.post_attention_layernorm, flow), matrix(up), matrix([mlp.down_proj]), _window(attention),
@@ -220,12 +219,12 @@ def _on_cpu(module: nn.Module) -> bool:
     return next(module.parameters()).device.type == "cpu"
 
 
-def _matrix(modules: Sequence[Any], flow: torch.dtype, *, columns: bool) -> Matrix:
+def _matrix(modules: Sequence[Any], flow: torch.dtype, layout: Layout) -> Matrix:
     """What multiplies what flows by all of them, their outputs side by side."""
     if any(hasattr(module, "quantised") for module in modules):
         return modules[0].forward if len(modules) == 1 else partial(_side_by_side, tuple(m.forward for m in modules))
     weights = [module.weight for module in modules]
-    weight = by_columns(weights) if columns else fused(weights)
+    weight = fused(weights)
     bias = None
     if any(module.bias is not None for module in modules):
         for module in modules:
@@ -234,6 +233,8 @@ def _matrix(modules: Sequence[Any], flow: torch.dtype, *, columns: bool) -> Matr
         bias = fused([module.bias for module in modules])
     if weight.dtype != flow:
         return partial(_converted, weight, bias)
+    if layout.one or layout.some:
+        return Packed(weight, packed(weight), bias, layout)
     return partial(functional.linear, weight=weight, bias=bias)
 
 
@@ -271,15 +272,3 @@ def _lie_together(weights: Sequence[Tensor]) -> bool:
         after.storage_offset() == before.storage_offset() + before.numel()
         for before, after in itertools.pairwise(weights)
     )
-
-
-def by_columns(weights: Sequence[Tensor]) -> Tensor:
-    """A copy of all of them as one tensor, in which what multiplies one input lies together in memory."""
-    return torch.cat([weight.detach().t() for weight in weights], dim=1).t()
-
-
-def _prefers_columns(body: Any, head: Any) -> bool:
-    """Whether the matrices are kept a second time in the other layout: the parameters cannot be saved in it."""
-    weights = {id(weight): weight for weight in (*body.layers.parameters(), *head.parameters())}.values()
-    small = sum(weight.nbytes for weight in weights) <= MOST_COPIED
-    return _on_cpu(body) and small and choice.prefers_columns(body.norm.weight.dtype)

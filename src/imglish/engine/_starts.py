@@ -38,8 +38,19 @@ class Starts:
 
     def begin(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Slot, Tensor]]:
         """(job, its slot, logits (vocab,) of the next token) of each; what the answers have already is read, too."""
-        leaders = {id(job.prompt): job for job in reversed(jobs) if not job.row.ids}
         done: dict[int, tuple[Slot, Tensor]] = {}
+        try:
+            self._begin(jobs, done)
+        except BaseException:  # out of memory, or somebody stopped it: what was begun is not known to anybody else
+            self.stepper.drop([slot for slot, _ in done.values()])
+            raise
+        for job in jobs:
+            slot, logits = done[id(job)]
+            yield job, slot, logits
+
+    def _begin(self, jobs: Sequence[Job], done: dict[int, tuple[Slot, Tensor]]) -> None:
+        """Fills in (slot, logits) by the id of each job."""
+        leaders = {id(job.prompt): job for job in reversed(jobs) if not job.row.ids}
         alike: list[tuple[Job, Past | None, int]] = []
         for job in jobs:
             if not job.row.ids and leaders[id(job.prompt)] is not job:
@@ -56,9 +67,6 @@ class Starts:
                 slot, logits = done[id(leaders[id(job.prompt)])]
                 done[id(job)] = (self.stepper.fork(slot)[0], logits)
                 job.row.prefix_tokens, job.row.cache_hits = len(job.prompt), len(job.prompt.items)
-        for job in jobs:
-            slot, logits = done[id(job)]
-            yield job, slot, logits
 
     def _joins(self, alike: Sequence[tuple[Job, Past | None, int]], job: Job, past: Past | None, length: int) -> bool:
         """Whether a prompt is read together with others: they go on from the same memory, at nearly the same place."""

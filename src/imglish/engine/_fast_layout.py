@@ -1,0 +1,112 @@
+"""How a CPU multiplies best by a decoder's matrices: as they lie, without oneDNN, or laid out anew as oneDNN has them.
+
+A linear layer brings its weights into oneDNN's layout at each call; kept in it, a few tokens take half the time on one
+CPU. Nothing of this holds everywhere, so it is measured on the model's own weights: others would lie in the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imglish.engine import _budget_room
+from imglish.engine._fast_choice import CLEARLY, own_loop, timed
+
+MOST_READ = 96 << 20  # bytes of weights that are multiplied to choose how: more than caches hold
+MOST_COPIED, SHARE = 1 << 30, 4  # bytes that are kept a second time, and at most one of so many that are free
+SOME = 8  # tokens, where there is more than one
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What is quickest. `one` and `some`: whether one token, and several, are multiplied by weights laid out anew."""
+
+    own_loop: bool = False
+    """Whether one token is multiplied without oneDNN."""
+    one: bool = False
+    some: bool = False
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A linear layer (outputs, inputs) whose weights are there twice; called with (tokens, inputs)."""
+
+    weight: Tensor
+    packed: Tensor
+    bias: Tensor | None
+    layout: Layout
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not (self.layout.one if len(x) == 1 else self.layout.some):
+            return functional.linear(x, self.weight, self.bias)
+        return multiplied(x, self.packed, self.bias)
+
+
+def packed(weight: Tensor) -> Tensor:
+    """A copy in oneDNN's layout. Raises RuntimeError where this torch cannot make one."""
+    made: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, SOME)
+    return made
+
+
+def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(tokens, outputs) for a weight from `packed`."""
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return found
+
+
+def layout_of(weights: Sequence[Tensor]) -> Layout:
+    """The layout for matrices of a CPU's model that are multiplied one after the other."""
+    kinds = (torch.float32, torch.bfloat16, torch.float16)
+    weights = [weight for weight in weights if weight.dtype in kinds]
+    if not weights or not torch.backends.mkldnn.is_available():
+        return Layout()
+    taken: list[Tensor] = []
+    for weight in weights:
+        if sum(one.nbytes for one in taken) < MOST_READ:
+            taken.append(weight)
+    with torch.inference_mode():
+        one = _seconds(taken, 1)
+        some = _seconds(taken, SOME) if _fits(sum(weight.nbytes for weight in weights)) else {}
+    plain = min(one["linear"], one.get("own", float("inf")))
+    packs = "packed" in some and one["packed"] * CLEARLY < plain
+    return Layout(
+        not packs and one.get("own", float("inf")) < one["linear"], packs,
+        "packed" in some and some["packed"] * CLEARLY < some["linear"],
+    )  # fmt: skip
+
+
+def _seconds(weights: Sequence[Tensor], tokens: int) -> dict[str, float]:
+    """Seconds of each way for so many tokens."""
+    given = [torch.ones(tokens, weight.shape[1], dtype=weight.dtype) for weight in weights]
+    ways: dict[str, Callable[[], object]] = {"linear": functools.partial(_linear, given, weights)}
+    if weights[0].dtype != torch.float32 and tokens == 1:
+        ways["own"] = functools.partial(_linear, given, weights, alone=True)
+    try:
+        copies = [packed(weight) for weight in weights]
+        ways["packed"] = functools.partial(_by_packed, given, copies)
+        ways["packed"]()
+    except (RuntimeError, AttributeError, NotImplementedError):  # this torch or this precision has no such product
+        ways.pop("packed", None)
+    return timed(ways, "cpu")
+
+
+def _linear(given: Sequence[Tensor], weights: Sequence[Tensor], *, alone: bool = False) -> None:
+    with own_loop(alone):
+        for x, weight in zip(given, weights, strict=True):
+            functional.linear(x, weight)
+
+
+def _by_packed(given: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+    for x, weight in zip(given, weights, strict=True):
+        multiplied(x, weight)
+
+
+def _fits(count: int) -> bool:
+    """Whether so many bytes can be kept a second time."""
+    free = _budget_room.room("cpu")
+    return count <= MOST_COPIED and (free is None or SHARE * count <= free)
