@@ -26,7 +26,7 @@ from transformers import (
 )
 
 from imglish.engine import _fast_choice, _fast_layout, _fast_weights
-from imglish.engine._fast_layout import Layout, Packed
+from imglish.engine._fast_layout import Laid, Layout
 from imglish.engine._fast_rows import Prefix
 from imglish.engine._fast_weights import Norm, find
 from imglish.engine.fast import LeanStepper, lean, why_plain
@@ -341,7 +341,7 @@ def test_any_layout_of_the_weights_gives_the_same_logits(
     monkeypatch.setattr(_fast_weights, "layout_of", lambda weights: layout)
     model = made(kind)
     stepper = stepper_of(model.to(precision))
-    assert isinstance(stepper.decoder.head, Packed) == (layout.one or layout.some)
+    assert isinstance(stepper.decoder.head, Laid) == (layout != Layout())
     if precision is torch.float32:
         followed(model, stepper, texts(model, 9, 14), [4, 9])
         followed(model, stepper_of(model), texts(model, 7), [2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,49 @@ def test_features_on_disk_serve_another_process_and_no_other_model(llava: Loaded
     for number in range(8):
         small[kind_of(llava), number] = (torch.zeros(16),)
     assert 0 < sum(path.stat().st_size for path in tmp_path.glob("*.safetensors")) <= 300
+
+
+def test_features_on_disk_are_told_apart_and_those_used_longest_ago_go_first(llava: Loaded, tmp_path: Path) -> None:
+    kind = kind_of(llava)
+    first = FeatureCache(shelf=Shelf(tmp_path, llava))
+    keys = [(kind, "one"), (kind, "two"), (kind._replace(preprocessing="other"), "one")]
+    for number, key in enumerate(keys):
+        first[key] = (torch.full((16,), float(number)),)
+    first[kind, "list"] = [torch.zeros(16)]  # is none of what an encoder makes: kept here, and not there
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == len(keys)
+    size = files[0].stat().st_size
+    again = FeatureCache(shelf=Shelf(tmp_path, llava, most_bytes=3 * size))
+    assert [int(again[key][0][0]) for key in keys] == [0, 1, 2]
+    for path in files:
+        path.rename(tmp_path / f"{path.stem}.away")
+    assert int(again[keys[1]][0][0]) == 1  # found once, it is in memory
+    for path in tmp_path.glob("*.away"):
+        path.rename(path.with_suffix(".safetensors"))
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1))
+    third = FeatureCache(shelf=Shelf(tmp_path, llava, most_bytes=3 * size))
+    assert int(third[keys[0]][0][0]) == 0  # used now
+    third[kind, "new"] = (torch.full((16,), 9.0),)
+    last = FeatureCache(shelf=Shelf(tmp_path, llava))
+    assert last.get(keys[0]) is not None
+    assert last.get((kind, "new")) is not None
+    assert sum(last.get(key) is None for key in keys) == 1
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"damaged")
+    assert FeatureCache(shelf=Shelf(tmp_path, llava)).get(keys[0]) is None
+    assert len(list(tmp_path.iterdir())) == 2  # what cannot be read is gone
+
+
+def test_a_model_finds_the_features_that_another_process_kept_in_a_folder(llava: Loaded, tmp_path: Path) -> None:
+    answers = []
+    for _ in range(2):
+        vlm = VLM(FAMILIES.get("llava")().tiny(), max_tokens=4)
+        vlm.keep_in(tmp_path)
+        (result,) = vlm.run([ask(picture(0))])
+        assert result.receipt is not None
+        answers.append((result.raw, result.receipt.cache_hits))
+    assert answers == [(answers[0][0], 0), (answers[0][0], 1)]
 
 
 def test_a_chat_reads_only_what_is_new(llava: Loaded) -> None:

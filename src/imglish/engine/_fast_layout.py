@@ -33,18 +33,22 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class Packed:
-    """A linear layer (outputs, inputs) whose weights are there twice; called with (tokens, inputs)."""
+class Laid:
+    """A linear layer (outputs, inputs) called with (tokens, inputs); `packed` are its weights laid out anew."""
 
     weight: Tensor
-    packed: Tensor
+    packed: Tensor | None
     bias: Tensor | None
     layout: Layout
 
     def __call__(self, x: Tensor) -> Tensor:
-        if not (self.layout.one if len(x) == 1 else self.layout.some):
-            return functional.linear(x, self.weight, self.bias)
-        return multiplied(x, self.packed, self.bias)
+        alone = len(x) == 1
+        if self.packed is not None and (self.layout.one if alone else self.layout.some):
+            return multiplied(x, self.packed, self.bias)
+        if alone and self.layout.own_loop:
+            with own_loop(True):
+                return functional.linear(x, self.weight, self.bias)
+        return functional.linear(x, self.weight, self.bias)
 
 
 def packed(weight: Tensor) -> Tensor:

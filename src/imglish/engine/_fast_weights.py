@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imglish.engine._fast_layout import Layout, Packed, layout_of, packed
+from imglish.engine._fast_layout import Laid, Layout, layout_of, packed
 
 KNOWN = frozenset(
     f"{name}DecoderLayer"
@@ -88,8 +88,6 @@ class Decoder:
     dtype: torch.dtype
     """Of what flows from layer to layer."""
     device: torch.device
-    own_loop: bool
-    """Whether one token is multiplied without oneDNN."""
     body: Any
     """The module of transformers that all this was read from, without the output layer."""
     stamp: tuple[int, ...]
@@ -110,8 +108,7 @@ def read(model: Any) -> Decoder:
     return Decoder(
         layers, _norm(body.norm, flow), _matrix([head], flow, layout), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
-        float(attention.scaling), flow, body.norm.weight.device,
-        layout.own_loop, body, stamp(model),
+        float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
     )  # fmt: skip
 
 
@@ -233,8 +230,8 @@ def _matrix(modules: Sequence[Any], flow: torch.dtype, layout: Layout) -> Matrix
         bias = fused([module.bias for module in modules])
     if weight.dtype != flow:
         return partial(_converted, weight, bias)
-    if layout.one or layout.some:
-        return Packed(weight, packed(weight), bias, layout)
+    if layout != Layout():
+        return Laid(weight, packed(weight) if layout.one or layout.some else None, bias, layout)
     return partial(functional.linear, weight=weight, bias=bias)
 
 

@@ -63,7 +63,6 @@ class LeanStepper:
         self.like = torch.empty(
             len(decoder.layers), decoder.key_heads, 0, decoder.size, dtype=kind, device=decoder.device
         )
-        self.own_loop = decoder.own_loop
         self._windows = frozenset(layer.window for layer in decoder.layers)
         self._groups: dict[tuple[int, ...] | None, Group] = {}
 
@@ -206,13 +205,11 @@ class LeanStepper:
         return cast("list[Tensor]", found)
 
     def _hidden(self, works: Sequence[Work], embeds: Tensor, positions: Tensor, *, last: bool) -> Tensor:
-        with choice.own_loop(self.own_loop and len(embeds) == 1):
-            angles = self.angles.at(positions)
-            return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention, last=last)
+        angles = self.angles.at(positions)
+        return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention, last=last)
 
     def _logits(self, hidden: Tensor) -> Tensor:
-        with choice.own_loop(self.own_loop and len(hidden) == 1):
-            logits: Tensor = self.decoder.head(self.decoder.norm(hidden))
+        logits: Tensor = self.decoder.head(self.decoder.norm(hidden))
         return logits.float()
 
     @staticmethod
