@@ -59,8 +59,14 @@ def packed(weight: Tensor) -> Tensor:
 
 def multiplied(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(tokens, outputs) for a weight from `packed`."""
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    found: Tensor = _product()(x, weight, bias, "none", [], "")
     return found
+
+
+@functools.cache
+def _product() -> Callable[..., Tensor]:
+    product: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise.default  # found once: looking takes as long
+    return product
 
 
 def layout_of(weights: Sequence[Tensor]) -> Layout:
