@@ -12,7 +12,8 @@ from _engine_models import TITLES
 WHAT = {
     "chat_turn": "time to first token, second and third turn about one picture",
     "questions32": "32 questions about one picture",
-    "rotations": "four-option questions in four rotations, scored; the peer generates",
+    "rotations": "32 four-option questions about one picture in four rotations, scored; the peer generates",
+    "rotation": "the same for one question about one picture",
     "folder": "captions of 64 pictures of mixed size",
     "decode": "one request, after the first token",
     "bandwidth": "one request: share of what reading the weights takes",

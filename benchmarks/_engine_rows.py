@@ -168,16 +168,26 @@ def questions32(bench: Bench) -> Iterator[Pair]:
 
 def rotations(bench: Bench) -> Iterator[Pair]:
     """Seconds for questions with four options in four rotations: scored, and by the peer generated, batches alike."""
+    yield _rotated(bench, bench.lengths.rotated)
+
+
+def rotation(bench: Bench) -> Iterator[Pair]:
+    """The same for one question about a picture that nobody asked about before."""
+    yield _rotated(bench, 1)
+
+
+def _rotated(bench: Bench, count: int) -> Pair:
     image, longest = bench.fresh(), 0
     questions, requests = [], []
-    for number, turn in itertools.product(range(bench.lengths.rotated), range(4)):
+    for number, turn in itertools.product(range(count), range(4)):
         options = [OPTIONS[(place + turn) % 4] for place in range(4)]
         lines = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", options, strict=True))
-        request = bench.ask(image, f"{QUESTIONS[number % len(QUESTIONS)]}\n{lines}\nAnswer with one of these.")
+        text = f"{number + 1}. {QUESTIONS[number % len(QUESTIONS)]}\n{lines}\nAnswer with one of these."
+        request = bench.ask(image, text)
         questions.append((request.messages, OPTIONS))
         requests.append(request)
         longest = max(len(bench.loaded.tokenizer(text)["input_ids"]) for text in OPTIONS)
-    yield (
+    return (
         lambda: bench.clock(lambda: bench.ending.score_all(questions)),
         lambda: bench.batch(requests, longest),
     )
@@ -249,6 +259,7 @@ ROWS: dict[str, Row] = {
     "chat_turn": Row(chat_turn, "s to the first token", aims={"b": 10.0}, skill="chat", is_time=True),
     "questions32": Row(questions32, "questions / s", lambda lengths: lengths.questions, {"b": 6.0}),
     "rotations": Row(rotations, "questions / s", lambda lengths: 4 * lengths.rotated, {"b": 10.0}),
+    "rotation": Row(rotation, "questions / s", lambda lengths: 4),
     "folder": Row(
         folder, "pictures / s", lambda lengths: min(TOGETHER, lengths.pictures), {"b": 1.5}, "caption", parts=True
     ),

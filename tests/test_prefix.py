@@ -237,15 +237,18 @@ def test_features_on_disk_are_told_apart_and_those_used_longest_ago_go_first(lla
     assert int(again[keys[1]][0][0]) == 1  # found once, it is in memory
     for path in tmp_path.glob("*.away"):
         path.rename(path.with_suffix(".safetensors"))
-    for path in tmp_path.iterdir():
-        os.utime(path, (1, 1))
     third = FeatureCache(shelf=Shelf(tmp_path, llava, most_bytes=3 * size))
+    assert third.shelf is not None
+    for age, key in enumerate(keys):
+        path_of_key = third.shelf._path(key)
+        assert path_of_key is not None
+        os.utime(path_of_key, (1 + age, 1 + age))
     assert int(third[keys[0]][0][0]) == 0  # used now
     third[kind, "new"] = (torch.full((16,), 9.0),)
     last = FeatureCache(shelf=Shelf(tmp_path, llava))
     assert last.get(keys[0]) is not None
     assert last.get((kind, "new")) is not None
-    assert sum(last.get(key) is None for key in keys) == 1
+    assert [last.get(key) is None for key in keys] == [False, True, False]
     for path in tmp_path.iterdir():
         path.write_bytes(b"damaged")
     assert FeatureCache(shelf=Shelf(tmp_path, llava)).get(keys[0]) is None
