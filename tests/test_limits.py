@@ -1,0 +1,161 @@
+"""What ends or bounds an answer: memory, the budget of tokens, a deadline, a cancellation; nothing is lost by any."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from imglish.core.errors import MemoryLimitError
+from imglish.engine._sampling import Rules
+from imglish.engine.batch import Budget, is_out_of_memory
+from imglish.engine.beams import search
+from imglish.engine.cache import FeatureCache
+from imglish.engine.generate import Options
+from imglish.engine.load import FAMILIES
+from imglish.engine.loop import Job, Loop, stepper_of
+from imglish.engine.prefix import PrefixTree
+from imglish.engine.prompt import prompts
+from imglish.families._base import Loaded
+from test_loop import ask, picture
+
+ERRORS = [
+    torch.OutOfMemoryError("allocation failed"),
+    MemoryError(),
+    RuntimeError("CUDA out of memory"),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
+]
+
+
+@pytest.fixture(scope="module")
+def llava() -> Loaded:
+    return FAMILIES.get("llava")().tiny()
+
+
+class Failing:
+    """A stepper whose calls of `prefill` and `step`, counted together, fail where it is told; it knows its rows."""
+
+    def __init__(self, stepper: Any, error: Exception, *at: int) -> None:
+        self.stepper, self.error, self.at = stepper, error, at
+        self.calls, self.alive, self.widths = 0, set[Any](), list[int]()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stepper, name)
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls in self.at:
+            raise self.error
+
+    def prefill(self, tokens: torch.Tensor, **more: Any) -> Any:
+        self._count()
+        logits, slots = self.stepper.prefill(tokens, **more)
+        self.alive |= set(slots)
+        return logits, slots
+
+    def step(self, tokens: torch.Tensor, slots: Any) -> Any:
+        self._count()
+        self.widths.append(len(slots))
+        return self.stepper.step(tokens, slots)
+
+    def drop(self, slots: Any) -> None:
+        self.alive -= set(slots)
+        self.stepper.drop(slots)
+
+
+def jobs_of(loaded: Loaded, count: int, most: int = 6) -> list[Job]:
+    requests = [ask(picture(n), text=f"{n}?") for n in range(count)]
+    made = prompts(loaded, requests, {})
+    return [Job(n, prompt, Options(max_tokens=most), Rules()) for n, prompt in enumerate(made)]
+
+
+def finished(loop: Loop, jobs: list[Job], budget: Budget) -> list[list[int]]:
+    for _ in loop.run(jobs, budget):
+        pass
+    return [job.row.ids for job in jobs]
+
+
+def failing(loaded: Loaded, error: Exception, *at: int) -> tuple[Loop, Any]:
+    stepper = Failing(stepper_of(loaded), error, *at)
+    return Loop(loaded, kept=FeatureCache(), prefixes=PrefixTree(), stepper=stepper), stepper  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=str)
+def test_half_of_what_ran_without_memory_goes_on_from_where_it_was(llava: Loaded, error: Exception) -> None:
+    expected = finished(Loop(llava, kept={}, prefixes=None), jobs_of(llava, 6), Budget(64, 1 << 20))
+    for at in range(1, 7):
+        loop, stepper = failing(llava, error, at)
+        budget = Budget(64, 1 << 20)
+        assert finished(loop, jobs_of(llava, 6), budget) == expected
+        assert budget.rows == 3
+        assert max(stepper.widths[at:], default=0) <= 3
+        assert not stepper.alive
+
+
+def test_what_is_kept_is_let_go_of_where_memory_ends(llava: Loaded) -> None:
+    loop, stepper = failing(llava, ERRORS[0], 4)
+    (job,) = jobs_of(llava, 1)
+    steps = loop.run([job], Budget(1, 1 << 20))
+    next(steps)
+    assert len(loop.starts.kept) > 0
+    assert loop.starts.prefixes
+    seen: list[tuple[int, int]] = []
+    prefill = stepper.prefill
+    stepper.prefill = lambda *given, **more: (
+        seen.append((len(loop.starts.kept), len(loop.starts.prefixes or ()))), prefill(*given, **more)
+    )[1]  # fmt: skip
+    forget = loop.starts.forget
+    loop.starts.forget = lambda: (forget(), seen.append((len(loop.starts.kept), len(loop.starts.prefixes or ()))))[0]  # type: ignore[method-assign]
+    list(steps)
+    assert seen[0] == (0, 0)
+    assert len(seen) == 2
+
+
+def test_one_alone_is_tried_again_once_for_each_token_and_then_refused(llava: Loaded) -> None:
+    expected = finished(Loop(llava, kept={}, prefixes=None), jobs_of(llava, 1), Budget(1, 1 << 20))
+    for at in ((1,), (3,), (3, 6), (2, 5, 8)):
+        assert finished(failing(llava, MemoryError(), *at)[0], jobs_of(llava, 1), Budget(1, 1 << 20)) == expected
+    loop, stepper = failing(llava, MemoryError(), 3, 4)
+    with pytest.raises(MemoryLimitError, match="alone"):
+        finished(loop, jobs_of(llava, 1), Budget(1, 1 << 20))
+    assert not stepper.alive
+
+
+def test_other_errors_are_raised_as_they_are_and_leave_no_rows(llava: Loaded) -> None:
+    wrong = RuntimeError("shapes do not match")
+    assert not is_out_of_memory(wrong)
+    for at in (1, 2, 5):
+        loop, stepper = failing(llava, wrong, at)
+        with pytest.raises(RuntimeError, match="shapes"):
+            finished(loop, jobs_of(llava, 6), Budget(64, 1 << 20))
+        assert not stepper.alive
+
+
+def test_the_budget_has_room_for_the_answers_too(llava: Loaded) -> None:
+    (first, second) = jobs_of(llava, 2, most=4)
+    need = len(first.prompt) + len(second.prompt) + 8
+    for tokens, most in ((need, 2), (need - 1, 1), (1, 1)):
+        loop, jobs = Loop(llava, kept={}, prefixes=None), jobs_of(llava, 2, most=4)
+        assert max(len(changed) for changed in loop.run(jobs, Budget(9, tokens))) == most
+        assert all(job.row.ids for job in jobs)
+
+
+@pytest.mark.parametrize("name", ["llava", "florence2"])
+def test_a_search_ends_at_its_deadline_or_where_it_is_cancelled_and_says_so(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, ticks = FAMILIES.get(name)().tiny(), iter(range(1000))
+    monkeypatch.setattr("imglish.engine.beams.time.monotonic", lambda: float(next(ticks)))
+    cancel = threading.Event()
+    cancel.set()
+    for options, why, most in (
+        (Options(max_tokens=30, deadline=4.5), "deadline", 5), (Options(max_tokens=30, cancel=cancel), "cancelled", 1),
+    ):  # fmt: skip
+        loop = Loop(loaded, kept={}, prefixes=None)
+        (prompt,) = prompts(loaded, [ask(picture(0), skill="caption")], {})
+        job = Job(0, prompt, options, Rules())
+        search(loop.starts, job, 3)
+        assert (job.row.stopped, job.row.ended) == (why, False)
+        assert len(job.row.ids) <= most
