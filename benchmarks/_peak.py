@@ -31,16 +31,19 @@ class Peak(TorchDispatchMode):
         return made
 
     def _count(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key = storage._cdata
+        held: Any
+        if tensor.is_mkldnn:  # laid out as a library has it: no storage that one could look at
+            key, held, size = id(tensor), tensor, tensor.numel() * tensor.element_size()
+        else:
+            held = tensor.untyped_storage()
+            key, size = held._cdata, held.nbytes()
         if key in self._known or key in self._weights:
             return
-        size = storage.nbytes()
 
         def died(_: Any) -> None:
             if self._known.pop(key, None) is not None:
                 self.now -= size
 
-        self._known[key] = weakref.ref(storage, died)
+        self._known[key] = weakref.ref(held, died)
         self.now += size
         self.most = max(self.most, self.now)
