@@ -17,6 +17,7 @@ from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
 from imglish.engine import _budget_room, budget
 from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
+from imglish.engine.loop import Loop
 from imglish.engine.vlm import VLM
 from imglish.families import _imglish_model, _qwen_family
 from imglish.families._base import Loaded
@@ -152,12 +153,19 @@ def test_requests_that_run_at_once_are_predicted_together(qwen: Loaded) -> None:
 
 def test_under_a_limit_fewer_run_at_once_and_answers_stay(qwen: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     requests = [ask(qwen, 1, (60 + 8 * n, 60)) for n in range(4)]
-    vlm = VLM(qwen, max_tokens=6)
+    vlm, widths = VLM(qwen, max_tokens=6), list[int]()
+    choose = Loop._choose
+    monkeypatch.setattr(
+        Loop, "_choose", lambda loop, rows, began: (widths.append(len(rows)), choose(loop, rows, began))[1]
+    )
     free = [str(result) for result in vlm.run(requests)]
+    assert max(widths) == 4
+    widths.clear()
     needs = [budget.check(qwen, request, vlm.options).total for request in requests]
     limit = max(needs) + 20_000
     assert budget.tokens_within(qwen, Options(memory_limit=limit)) < 32768
     assert [str(result) for result in VLM(qwen, max_tokens=6).run(requests, memory_limit=limit)] == free
+    assert max(widths) < 4
 
 
 def test_a_limit_is_bytes_or_an_amount() -> None:
