@@ -26,6 +26,7 @@ TITLES = {
     "b": "LLaVA type, 0.4 B random parameters, 576 image tokens",
     "c": "Qwen2-VL type, 0.4 B random parameters, pictures in their own resolution",
     "d": "Florence-2-base's sizes, random",
+    "e": "the shipped model, bfloat16",
 }
 Sizes = dict[str, int]
 FULL: dict[str, Sizes] = {
@@ -46,8 +47,8 @@ QUICK: dict[str, Sizes] = {
 
 def build(letter: str, *, quick: bool, device: str, checkpoint: str | None = None) -> Loaded:
     """One of the models, in bfloat16 but for the shipped one, with answers that never end by themselves."""
-    if letter == "a":
-        loaded = load_checkpoint(checkpoint, device=device)
+    if letter in "ae":
+        loaded = load_checkpoint(checkpoint, device=device, dtype="bfloat16" if letter == "e" else "auto")
     else:
         sizes = (QUICK if quick else FULL)[letter]
         loaded = {"b": llava, "c": qwen, "d": florence}[letter](sizes)

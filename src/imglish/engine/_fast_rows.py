@@ -14,7 +14,7 @@ from torch import Tensor
 from imglish.engine.step import Slot
 
 SPARE = 64  # tokens that a new buffer has room for beyond those that come at once
-FEW = 16  # the same where rows go on from a prefix: many of them write a few tokens only
+FEW = 8  # the same where rows go on from a prefix: many of them write a few tokens only
 PARTED = 4  # a part of a prefix stays apart where the one before it is so many times as long
 
 

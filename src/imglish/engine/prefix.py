@@ -6,7 +6,7 @@ run of symbols; what is kept hangs at its end, and any start of it serves a prom
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +22,8 @@ class _Node:
     parent: _Node | None = None
     children: dict[int, _Node] = field(default_factory=dict)
     past: Any = None
+    pieces: dict[int, int] = field(default_factory=dict)
+    """Bytes of each piece of memory that `past` held when it came."""
 
 
 class PrefixTree:
@@ -31,18 +33,9 @@ class PrefixTree:
         self.most_bytes = most_bytes
         self._roots: dict[Hashable, _Node] = {}
         self._used: OrderedDict[int, tuple[Hashable, _Node]] = OrderedDict()
-
-    @property
-    def bytes(self) -> int:
+        self._holders: Counter[int] = Counter()  # how many hold each piece of memory
+        self.bytes = 0
         """Of all that is kept; memory that several of them have in common counts once."""
-        total, shared = 0, {}
-        for _, node in self._used.values():
-            storages = getattr(node.past, "storages", None)
-            if storages is None:
-                total += node.past.nbytes
-            else:
-                shared.update(storages)
-        return total + sum(shared.values())
 
     def __len__(self) -> int:
         return len(self._used)
@@ -90,7 +83,12 @@ class PrefixTree:
             if same < len(child.edge):
                 child = _split(child, same)
             node, rest = child, rest[same:]
+        self._let_go(node)
         node.past = past
+        node.pieces = _pieces(past)
+        for piece, count in node.pieces.items():
+            self.bytes += 0 if self._holders[piece] else count
+            self._holders[piece] += 1
         self._used[id(node)] = (kind, node)
         self._used.move_to_end(id(node))
         while self.bytes > self.most_bytes:
@@ -101,6 +99,8 @@ class PrefixTree:
         """Forgets everything."""
         self._roots.clear()
         self._used.clear()
+        self._holders.clear()
+        self.bytes = 0
 
     def _walk(self, kind: Hashable, symbols: Sequence[int]) -> tuple[_Node | None, int, int]:
         """(the node that the symbols lead to or into, how many of them lead there, how many of its edge)."""
@@ -121,12 +121,26 @@ class PrefixTree:
 
     def _drop(self, kind: Hashable, node: _Node, *, prune: bool = True) -> None:
         del self._used[id(node)]
-        node.past = None
+        self._let_go(node)
         while prune and node.parent is not None and node.past is None and not node.children:
             del node.parent.children[node.edge[0]]
             node = node.parent
         if prune and node.parent is None and not node.children:
             self._roots.pop(kind, None)
+
+    def _let_go(self, node: _Node) -> None:
+        for piece, count in node.pieces.items():
+            self._holders[piece] -= 1
+            if not self._holders[piece]:
+                del self._holders[piece]
+                self.bytes -= count
+        node.past, node.pieces = None, {}
+
+
+def _pieces(past: Any) -> dict[int, int]:
+    """Bytes of each piece of memory that a past holds, by where it is; one piece where it does not tell them apart."""
+    pieces: dict[int, int] | None = getattr(past, "storages", None)
+    return {id(past): past.nbytes} if pieces is None else pieces
 
 
 def _first(node: _Node) -> _Node | None:

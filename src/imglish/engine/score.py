@@ -14,11 +14,13 @@ from imglish.core.results import Text
 from imglish.core.types import Request, Sample
 from imglish.engine._sampling import Rules
 from imglish.engine.generate import Options
-from imglish.engine.loop import Job
+from imglish.engine.loop import Job, Loop
 from imglish.families._base import Loaded, encode_pieces, request_images
 
 if TYPE_CHECKING:
     from imglish.engine.runner import Runner
+
+AT_ONCE = 16  # questions that are in memory together
 
 
 @dataclass(frozen=True)
@@ -54,15 +56,25 @@ def scores(
     runner: Runner, loaded: Loaded, questions: Sequence[tuple[Request, tuple[str, ...]]], options: Options, *,
     opening: Callable[[Request], Request],
 ) -> list[Scores]:  # fmt: skip
-    """Scores of each question's options."""
+    """Scores of each question's options, a few questions at once."""
     loop = runner.loop(options, loaded)
-    requests = [opening(request) for request, _ in questions]
-    told = [
-        [_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, questions, strict=True)
-    ]
-    rules = Rules()
-    made = [prompt for request in requests for prompt in runner.prompts([request], options)]
-    jobs = [Job(index, prompt, options, rules) for index, prompt in enumerate(made)]
+    found: list[Scores] = []
+    for first in range(0, len(questions), AT_ONCE):
+        some = questions[first : first + AT_ONCE]
+        requests = [opening(request) for request, _ in some]
+        told = [
+            [_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, some, strict=True)
+        ]
+        made = [prompt for request in requests for prompt in runner.prompts([request], options)]
+        jobs = [Job(index, prompt, options, Rules()) for index, prompt in enumerate(made)]
+        found += _scored(loop, jobs, told, [texts for _, texts in some])
+    return found
+
+
+def _scored(
+    loop: Loop, jobs: Sequence[Job], told: Sequence[list[list[int]]], options: Sequence[tuple[str, ...]]
+) -> list[Scores]:
+    """Scores of the tokens `told` of each job's options."""
     found: list[Scores] = []
     begun = list(loop.starts.begin(jobs))
     slots = [slot for _, slot, _ in begun]
@@ -76,7 +88,7 @@ def scores(
                 waiting += longer
         slots += forks
         later = iter(loop.stepper.extend(waiting, forks) if forks else ())
-        for (job, _, logits), ids, (_, texts) in zip(begun, told, questions, strict=True):
+        for (job, _, logits), ids, texts in zip(begun, told, options, strict=True):
             plain = [_sum(one, logits, next(later) if len(one) > 1 else None) for one in ids]
             found.append(Scores(texts, tuple(plain), tuple(map(len, ids)), job.row.prefix_tokens))
     finally:
