@@ -4,7 +4,7 @@
     python benchmarks/calibration.py --samples 400 --calibrate FOLDER      # writes FOLDER/calibration.json
 
 Scenes are held-out ones of the world's `things`. With `--calibrate` the two numbers are fitted on the first half of the
-scenes and judged on the second.
+scenes and judged on the second, on the model's own probabilities: a calibration that it has is left out.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from imglish.metrics import ap50
 Pair = tuple[Boxes, Boxes]  # found, true
 
 
-def pairs(model: str | None, count: int, difficulty: str) -> list[Pair]:
-    """What the model finds on so many scenes, and what is there."""
+def pairs(model: str | None, count: int, difficulty: str, *, raw: bool = False) -> list[Pair]:
+    """What the model finds on so many scenes, and what is there; `raw`: without the calibration that it comes with."""
     vlm = imglish.load(model)
+    if raw:
+        vlm.loaded.extra.pop("calibration", None)
     samples = []
     for seed in imglish.world.seeds("held", 0, count):
         scene = imglish.world.draw("things", seed, difficulty=difficulty)
@@ -68,7 +70,7 @@ def main() -> None:
     given = options.parse_args()
     settings = {"model": given.model or "shipped", "samples": given.samples, "difficulty": given.difficulty}
     report = Report(given, settings)
-    found = pairs(given.model, given.samples, given.difficulty)
+    found = pairs(given.model, given.samples, given.difficulty, raw=given.calibrate is not None)
     sure, equal = (precision(found, sure=sure) for sure in (True, False))
     rows = reliability(*judged(found))
     report.add(row("ap50", sure, against=equal, aim=equal, unit="with confidence, against all equal"))
