@@ -27,11 +27,11 @@ HEAD = """# Performance
 Written by `python benchmarks/engine.py --page docs/performance.md --of ...`; do not edit by hand.
 
 The peer is transformers' own `generate` on the same weights, in the same precision, with the same threads, the same
-code before it and the attention and cache that decode the quickest; several requests go through it in batches of
-eight, of which one is timed where they are alike. Both take turns within one run, and each number is the median of at
-least five; a folder is measured in eight parts. *ratio* is above 1 where the
-engine is quicker. *memory* is the most bytes that tensors held at once beside the weights, the engine's and the peer's.
-Before anything is timed, the logits of both are compared.
+code before it and the attention and cache that are the quickest for the row; several requests go through it in batches
+of eight, of which one is timed where they are alike. Both take turns within one run, and each number is the median of at
+least five; a folder is measured in eight parts. *ratio* is above 1 where the engine is quicker. *memory* is the most
+bytes that tensors held at once beside the weights, the engine's and the peer's. Before anything is timed, the logits of
+both are compared.
 """
 
 
@@ -67,7 +67,7 @@ def _model(letter: str, rows: dict[str, Any]) -> list[str]:
     logits = rows.get(f"{letter}/logits")
     told = ""
     if logits is not None:
-        told = f"Logits differ by {logits['value']:.1g} {logits['unit'].replace('; peer', '. The peer')}.\n\n"
+        told = f"Logits differ by {logits['value']:.1g} {logits['unit']}.\n\n"
     head = "| row | what | engine | peer | ratio | aim | memory, MB |\n|---|---|---|---|---|---|---|\n"
     return [f"\n### {letter}: {TITLES[letter]}\n\n{told}{head}", *lines]
 

@@ -149,6 +149,7 @@ def chat_turn(bench: Bench) -> Iterator[Pair]:
         (said,) = bench.ending.run([Request("chat", tuple(told), form=[answer])], max_tokens=64, beams=1)
         told += [Message("assistant", (TextPart(said.text),)), Message("user", (TextPart(text),))]
         request = Request("chat", tuple(told), text)
+        bench.plain.settle("chat_turn", [request], 1)
         yield (
             partial(bench.clock, partial(bench.ending.run, [request], max_tokens=1, beams=1)),
             partial(bench.clock, partial(bench.plain.run, [request], 1)),
@@ -160,6 +161,7 @@ def questions32(bench: Bench) -> Iterator[Pair]:
     image, count, tokens = bench.fresh(), bench.lengths.questions, bench.lengths.answer
     texts = [f"{QUESTIONS[n % len(QUESTIONS)]} Answer {n + 1}." for n in range(count)]
     requests = [bench.ask(image, text) for text in texts]
+    bench.plain.settle("questions32", requests[:TOGETHER], tokens)
     yield (
         lambda: bench.clock(lambda: bench.vlm.run(requests, max_tokens=tokens, beams=1)),
         lambda: bench.batch(requests, tokens),
@@ -177,7 +179,7 @@ def rotation(bench: Bench) -> Iterator[Pair]:
 
 
 def _rotated(bench: Bench, count: int) -> Pair:
-    image, longest = bench.fresh(), 0
+    image = bench.fresh()
     questions, requests = [], []
     for number, turn in itertools.product(range(count), range(4)):
         options = [OPTIONS[(place + turn) % 4] for place in range(4)]
@@ -186,7 +188,8 @@ def _rotated(bench: Bench, count: int) -> Pair:
         request = bench.ask(image, text)
         questions.append((request.messages, OPTIONS))
         requests.append(request)
-        longest = max(len(bench.loaded.tokenizer(text)["input_ids"]) for text in OPTIONS)
+    longest = max(len(bench.loaded.tokenizer(text)["input_ids"]) for text in OPTIONS)
+    bench.plain.settle(f"rotations of {count}", requests[:TOGETHER], longest)
     return (
         lambda: bench.clock(lambda: bench.ending.score_all(questions)),
         lambda: bench.batch(requests, longest),
@@ -196,6 +199,7 @@ def _rotated(bench: Bench, count: int) -> Pair:
 def folder(bench: Bench) -> Iterator[Pair]:
     """Seconds for captions of a folder of pictures of mixed sizes, a part of it at a time."""
     requests = [Request("caption", (Message("user", (ImagePart(path), TextPart(""))),)) for path in bench.folder]
+    bench.plain.settle("folder", requests[:TOGETHER], bench.lengths.caption)
     for first in range(0, len(requests), TOGETHER):
         yield bench.both(requests[first : first + TOGETHER], bench.lengths.caption)
 
@@ -203,6 +207,7 @@ def folder(bench: Bench) -> Iterator[Pair]:
 def decode(bench: Bench) -> Iterator[Pair]:
     """Seconds for each token of one answer after the first."""
     request, tokens = bench.ask(bench.fresh(), QUESTIONS[0]), bench.lengths.decode
+    bench.plain.settle("decode", [request], tokens)
 
     def ours() -> float:
         bench.decoding[0].append(bench.speed(bench.vlm, request, tokens))
@@ -224,7 +229,9 @@ def int8(bench: Bench) -> Iterator[Pair]:
 
 def cold(bench: Bench) -> Iterator[Pair]:
     """Seconds for a request that shares nothing with any other."""
-    yield bench.both([bench.ask(bench.fresh(), f"{next(bench._seeds)}: {QUESTIONS[1]}")], bench.lengths.cold)
+    request = bench.ask(bench.fresh(), f"{next(bench._seeds)}: {QUESTIONS[1]}")
+    bench.plain.settle("cold", [request], bench.lengths.cold)
+    yield bench.both([request], bench.lengths.cold)
 
 
 def json(bench: Bench) -> Iterator[Pair]:

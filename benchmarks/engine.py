@@ -1,8 +1,8 @@
 """The engine against plain transformers used well: the same weights, precision, threads and work, in one run.
 
-The peer is `generate` with the attention and the cache that decode the quickest here, in batches of eight where there
-is more than one request. Rows are named `b/chat_turn`; `value` is the engine's, `against` the peer's (for `int8` and
-`json` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits are
+The peer is `generate` with the attention and the cache that are the quickest for the row, in batches of eight where
+there is more than one request. Rows are named `b/chat_turn`; `value` is the engine's, `against` the peer's (for `int8`
+and `json` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits are
 compared before anything is timed. A folder is measured part by part, eight pictures each. `b/chat_turn/memory` is the
 most bytes that tensors hold at once beside the weights.
 
@@ -23,6 +23,7 @@ import torch
 from _engine_machine import bandwidth, count_processor_time, rate
 from _engine_models import TITLES, parameters
 from _engine_page import page
+from _engine_plain import TRIED
 from _engine_rows import QUICK, ROWS, Bench, Lengths, agree, read_bytes
 from _peak import Peak
 from _table import Report, parser, row, say
@@ -85,11 +86,11 @@ def machine(report: Report, device: str, *, quick: bool) -> None:
 def measure(report: Report, bench: Bench, given: Any) -> None:
     """All rows of one model; each is warmed up once, and then measured."""
     letter = bench.letter
-    bench.plain.settle(bench.ask(bench.fresh(), "What is it?"))
+    bench.plain.settle("first", [bench.ask(bench.fresh(), "What is it?")], TRIED)
     far = agree(bench)
-    say(f"{letter}: {parameters(bench.loaded) / 1e6:.0f} M parameters; peer: {bench.plain.setting}; logits {far:.1g}")
+    say(f"{letter}: {parameters(bench.loaded) / 1e6:.0f} M parameters; logits {far:.1g}")
     if not report.has(f"{letter}/logits"):
-        report.add(row(f"{letter}/logits", far, unit=f"of their spread; peer: {bench.plain.setting}"))
+        report.add(row(f"{letter}/logits", far, unit="of their spread"))
     for name in given.rows:
         if report.has(f"{letter}/{name}") or (name in ROWS and ROWS[name].skill not in bench.loaded.family.skills):
             continue
@@ -100,7 +101,9 @@ def measure(report: Report, bench: Bench, given: Any) -> None:
         if name == "int8":
             found = bench.quantised[1]
             report.add(row(f"{letter}/int8/agreement", found.same, unit="of the most probable tokens the same"))
-        elif name in ROWS and not given.no_memory:
+        if name in ROWS and name != "int8":
+            say(f"{letter}/{name}: the peer has {bench.plain.setting}")
+        if name in ROWS and name != "int8" and not given.no_memory:
             report.add(memory(bench, name))
 
 
