@@ -28,7 +28,7 @@ Written by `python benchmarks/engine.py --page docs/performance.md --of ...`; do
 
 The peer is transformers' own `generate` on the same weights, in the same precision, with the same threads, the same
 code before it and the attention and cache that are the quickest for the row; several requests go through it in batches
-of eight, of which one is timed where they are alike. Both take turns within one run, and each number is the median of at
+of eight, of which one is timed where they are alike. Both take turns within one run; each number is the median of at
 least five; a folder is measured in eight parts. *ratio* is above 1 where the engine is quicker. *memory* is the most
 bytes that tensors held at once beside the weights, the engine's and the peer's. Before anything is timed, the logits of
 both are compared.
