@@ -46,6 +46,7 @@ def page(files: Sequence[Path]) -> str:
         clock = "; seconds are the processor's own" if settings["processor_time"] else ""
         parts.append(f"\n## {where}\n\n{document['machine']}; {settings['threads']} threads of torch{clock}.\n")
         parts += _machine(rows)
+        parts += [f"{settings['note']}\n"] if "note" in settings else []  # what was different in this run
         parts += [part for letter in TITLES for part in _model(letter, rows)]
     return "".join(parts)
 
