@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 TOKENS, ROUNDS = 512, 4  # keys that the attention is measured over; times that each way is tried, in turns
+MOST_READ = 96 << 20  # bytes that are read to choose how: more than caches hold
 CLEARLY = 1.1  # times quicker: less is not worth another layout
 T = TypeVar("T")
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -54,8 +55,9 @@ def attention_of(
 ) -> tuple[torch.dtype, Attention]:
     """(the precision that keys and values are kept in, the function) that is the quickest for one token of one row.
 
-    Measured over as many keys and values as the layers of a decoder have: those of one would stay in the cache.
+    Measured over the keys and values of many layers: those of one would stay in the cache.
     """
+    layers = min(layers, -(-MOST_READ // (2 * key_heads * TOKENS * size * torch.float32.itemsize)))
     kinds = {dtype, torch.float32} if device == "cpu" else {dtype}
     ways = [(kind, how) for kind in sorted(kinds, key=str) for how in (plain_attention, fused_attention)]
     with torch.inference_mode():

@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from imglish.engine import _budget_room
-from imglish.engine._fast_choice import CLEARLY, own_loop, timed
+from imglish.engine._fast_choice import CLEARLY, MOST_READ, own_loop, timed
 
-MOST_READ = 96 << 20  # bytes of weights that are multiplied to choose how: more than caches hold
 MOST_COPIED, SHARE = 1 << 30, 4  # bytes that are kept a second time, and at most one of so many that are free
 SOME = 8  # tokens, where there is more than one
 
@@ -76,32 +75,41 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
     if not weights or not torch.backends.mkldnn.is_available():
         return Layout()
     taken: list[Tensor] = []
+    left = MOST_READ
     for weight in weights:
-        if sum(one.nbytes for one in taken) < MOST_READ:
-            taken.append(weight)
+        rows = min(len(weight), left // (weight.nbytes // len(weight)))
+        taken += [weight[:rows]] if rows else []
+        left -= rows * (weight.nbytes // len(weight))
     with torch.inference_mode():
-        one = _seconds(taken, 1)
-        some = _seconds(taken, SOME) if _fits(sum(weight.nbytes for weight in weights)) else {}
+        copies = _copies(taken) if _fits(sum(weight.nbytes for weight in weights)) else None
+        one = _seconds(taken, copies, 1)
+        some = _seconds(taken, copies, SOME) if copies is not None else one
     plain = min(one["linear"], one.get("own", float("inf")))
-    packs = "packed" in some and one["packed"] * CLEARLY < plain
+    packs = one.get("packed", float("inf")) * CLEARLY < plain
     return Layout(
         not packs and one.get("own", float("inf")) < one["linear"], packs,
-        "packed" in some and some["packed"] * CLEARLY < some["linear"],
+        some.get("packed", float("inf")) * CLEARLY < some["linear"],
     )  # fmt: skip
 
 
-def _seconds(weights: Sequence[Tensor], tokens: int) -> dict[str, float]:
+def _copies(weights: Sequence[Tensor]) -> list[Tensor] | None:
+    """All of them laid out anew; None where this torch, or their precision, has no such product."""
+    try:
+        made = [packed(weight) for weight in weights]
+        multiplied(weights[0].new_ones(1, weights[0].shape[1]), made[0])
+    except (RuntimeError, AttributeError, NotImplementedError):
+        return None
+    return made
+
+
+def _seconds(weights: Sequence[Tensor], copies: Sequence[Tensor] | None, tokens: int) -> dict[str, float]:
     """Seconds of each way for so many tokens."""
     given = [torch.ones(tokens, weight.shape[1], dtype=weight.dtype) for weight in weights]
     ways: dict[str, Callable[[], object]] = {"linear": functools.partial(_linear, given, weights)}
     if weights[0].dtype != torch.float32 and tokens == 1:
         ways["own"] = functools.partial(_linear, given, weights, alone=True)
-    try:
-        copies = [packed(weight) for weight in weights]
+    if copies is not None:
         ways["packed"] = functools.partial(_by_packed, given, copies)
-        ways["packed"]()
-    except (RuntimeError, AttributeError, NotImplementedError):  # this torch or this precision has no such product
-        ways.pop("packed", None)
     return timed(ways, "cpu")
 
 

@@ -73,9 +73,9 @@ class Starts:
         _, first, begun = alike[0]
         if self.encodes or past is None or first is None:
             return past is first is None and not self.encodes and self._fits(alike, job)
-        least = min(length, begun)
+        least, most = sorted((length, begun))
         others = [len(other.prompt) for other, *_ in alike]
-        if NEAR * max(max(length, begun) - least, 0) > min(*others, len(job.prompt)) - max(length, begun):
+        if NEAR * (most - least) > min(*others, len(job.prompt)) - most:
             return False  # what would be read again is not little beside what must be read
         if sum(others) + len(job.prompt) - least * (len(others) + 1) > TOGETHER:
             return False
