@@ -38,6 +38,7 @@ def thinker(request: pytest.FixtureRequest) -> Loaded:
     backend = made.tokenizer.backend_tokenizer
     more = [*JOINED, *(["</think>"] if request.param == "one token" else [])]
     backend.add_tokens([AddedToken(text, special=False, normalized=False) for text in more])
+    torch.manual_seed(0)  # for the rows that are new
     made.model.resize_token_embeddings(backend.get_vocab_size(), mean_resizing=False)
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=backend)
     tokenizer.chat_template = "{{- '<|im_start|>assistant\\n<think>\\n' }}"
@@ -78,7 +79,7 @@ def test_the_answer_follows_the_thought_within_the_budget(thinker: Loaded, budge
 
 
 def test_a_thought_takes_three_quarters_of_the_budget_and_the_cut_is_told(thinker: Loaded) -> None:
-    said = VLM(thinker, max_tokens=100, temperature=1.0, seed=0).ask(PICTURE, "Which?", form=["red", "green"])
+    said = VLM(thinker, max_tokens=100, temperature=0.0).ask(PICTURE, "Which?", form=["red", "green"])
     assert said.receipt is not None
     assert 75 <= said.receipt.generated_tokens <= 75 + 20  # the mark and the answer take no more than these
     assert said.receipt.truncated  # a random model's thought has no end of its own
