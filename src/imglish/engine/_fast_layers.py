@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imglish.engine._fast_branches import Tree
 from imglish.engine._fast_choice import Attention, softmax
 from imglish.engine._fast_rows import Group, Row, whole
 from imglish.engine._fast_weights import Decoder, Layer
@@ -69,9 +70,21 @@ class Work:
         kind = self.group.like.dtype
         return torch.zeros(seen.shape, dtype=kind, device=seen.device).masked_fill_(~seen, torch.finfo(kind).min)
 
-    def last(self) -> Work:
-        """The work of the last token of each row alone."""
-        return replace(self, count=1, after=self.after + self.count - 1)
+    @property
+    def size(self) -> int:
+        """Tokens that come."""
+        return len(self.rows) * self.count
+
+    @property
+    def narrows(self) -> bool:
+        """Whether the last layer has less to do."""
+        return self.count > 1
+
+    def narrowed(self, number: int, kv: Tensor) -> tuple[Work, Sequence[int]]:
+        """(the work of the last token of each row alone, which these are); all keys and values are written."""
+        self.write(number, kv.view(len(self.rows), self.count, 2, kv.shape[1] // 2, -1))
+        ends = range(self.count - 1, self.size, self.count)
+        return replace(self, count=1, after=self.after + self.count - 1), ends
 
     @cached_property
     def picked(self) -> Tensor:
@@ -86,6 +99,21 @@ class Work:
             buffer[:, : len(self.rows), :, self.starts[0] : end] = kv.permute(2, 0, 3, 1, 4)
         else:
             buffer.permute(1, 3, 0, 2, 4)[self.places] = kv.to(buffer.dtype)
+
+    def attended(self, number: int, layer: Layer, qkv: Tensor, how: Attention, heads: int) -> Tensor:
+        """(tokens, heads x size) for (tokens, heads + 2 key heads, size)."""
+        rows, count, size = len(self.rows), self.count, qkv.shape[-1]
+        key_heads = (qkv.shape[1] - heads) // 2
+        self.write(number, qkv[:, heads:].view(rows, count, 2, key_heads, size))
+        q = qkv[:, :heads]
+        if self.fresh:
+            return _read_at_once(self, qkv, heads, key_heads)
+        if count == 1:
+            q = q.view(rows, key_heads, -1, size)
+            return self.attend(number, layer, q, how).reshape(rows, -1)
+        q = q.view(rows, count, key_heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, key_heads, -1, size)
+        seen = self.attend(number, layer, q, how)
+        return seen.view(rows, key_heads, -1, count, size).permute(0, 3, 1, 2, 4).reshape(rows * count, -1)
 
     def attend(self, number: int, layer: Layer, q: Tensor, how: Attention) -> Tensor:
         """Values (rows, key heads, queries x count, size) for q of that shape, over all that was written so far."""
@@ -180,17 +208,23 @@ class Angles:
 
 
 def run(
-    decoder: Decoder, works: Sequence[Work], x: Tensor, angles: tuple[Tensor, Tensor], how: Attention, *, last: bool
+    decoder: Decoder,
+    works: Sequence[Work | Tree],
+    x: Tensor,
+    angles: tuple[Tensor, Tensor],
+    how: Attention,
+    *,
+    last: bool,
 ) -> Tensor:
     """What the last layer gives (tokens, hidden), before its norm, for x (tokens, hidden), a row's tokens together.
 
-    `last`: of the last token of each row alone (rows, hidden), which is all that the last layer then computes.
+    `last`: of the last token of each row, and of the asked ones of a tree, alone: the last layer computes no others.
     """
     cos, sin = angles
     heads, key_heads, size = decoder.heads, decoder.key_heads, decoder.size
     turned, half, kind = heads + key_heads, decoder.size // 2, cos.dtype
     exact = x.dtype == torch.float32
-    sizes = [len(work.rows) * work.count for work in works]
+    sizes = [work.size for work in works]
     for number, layer in enumerate(decoder.layers):
         qkv = layer.qkv(layer.before_attention(x)).view(-1, turned + key_heads, size)
         if not exact:
@@ -200,14 +234,14 @@ def run(
             normed = functional.rms_norm(qkv[:, :turned], (size,), None, epsilon) * weight
             qkv = torch.cat((normed.to(qkv.dtype), qkv[:, turned:]), dim=1)
         qkv = torch.addcmul(qkv * cos, qkv.roll(half, -1), sin)
-        if last and number == len(decoder.layers) - 1 and any(work.count > 1 for work in works):
-            works, x, qkv = _narrowed(works, number, x, qkv, heads, key_heads)
-            sizes = [len(work.rows) for work in works]
+        if last and number == len(decoder.layers) - 1 and any(work.narrows for work in works):
+            works, x, qkv = _narrowed(works, number, x, qkv, heads)
+            sizes = [work.size for work in works]
         if len(works) == 1:
-            seen = _attended(works[0], number, layer, qkv, how, heads, key_heads)
+            seen = works[0].attended(number, layer, qkv, how, heads)
         else:
             parts = zip(works, qkv.split(sizes), strict=True)
-            seen = torch.cat([_attended(w, number, layer, part, how, heads, key_heads) for w, part in parts])
+            seen = torch.cat([work.attended(number, layer, part, how, heads) for work, part in parts])
         x = x + layer.out(seen if exact else seen.to(x.dtype))
         gate, up = layer.up(layer.before_mlp(x)).chunk(2, -1)
         x = x + layer.down(decoder.activation(gate).mul_(up))
@@ -215,34 +249,19 @@ def run(
 
 
 def _narrowed(
-    works: Sequence[Work], number: int, x: Tensor, qkv: Tensor, heads: int, key_heads: int
-) -> tuple[list[Work], Tensor, Tensor]:
-    """All keys and values of a layer written, and what is left where only the last token of each row goes on."""
+    works: Sequence[Work | Tree], number: int, x: Tensor, qkv: Tensor, heads: int
+) -> tuple[list[Work | Tree], Tensor, Tensor]:
+    """All keys and values of a layer known, and what is left where only the asked tokens of each work go on."""
     places: list[int] = []
+    left: list[Work | Tree] = []
     begin = 0
     for work in works:
-        end = begin + len(work.rows) * work.count
-        own = qkv[begin:end, heads:]
-        work.write(number, own.view(len(work.rows), work.count, 2, key_heads, -1))
-        places += range(begin + work.count - 1, end, work.count)
-        begin = end
+        less, kept = work.narrowed(number, qkv[begin : begin + work.size, heads:])
+        left.append(less)
+        places += [begin + place for place in kept]
+        begin += work.size
     index = torch.tensor(places, device=x.device)
-    return [work.last() for work in works], x[index], qkv[index]
-
-
-def _attended(work: Work, number: int, layer: Layer, qkv: Tensor, how: Attention, heads: int, key_heads: int) -> Tensor:
-    """(tokens, heads x size) of one group's tokens."""
-    rows, count, size = len(work.rows), work.count, qkv.shape[-1]
-    work.write(number, qkv[:, heads:].view(rows, count, 2, key_heads, size))
-    q = qkv[:, :heads]
-    if work.fresh:
-        return _read_at_once(work, qkv, heads, key_heads)
-    if count == 1:
-        q = q.view(rows, key_heads, -1, size)
-        return work.attend(number, layer, q, how).reshape(rows, -1)
-    q = q.view(rows, count, key_heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, key_heads, -1, size)
-    seen = work.attend(number, layer, q, how)
-    return seen.view(rows, key_heads, -1, count, size).permute(0, 3, 1, 2, 4).reshape(rows * count, -1)
+    return left, x[index], qkv[index]
 
 
 def _read_at_once(work: Work, qkv: Tensor, heads: int, key_heads: int) -> Tensor:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 TOGETHER = 1024  # tokens of prompts that are read at once: longer ones keep a processor busy alone
 NEAR = 4  # a prompt joins others where it reads again at most one token for so many that it must read
 
+Start = tuple["Job", Past | None, int]  # what is known of a prompt, and how many of its tokens these are
+
 
 class Starts:
     """Begins prompts on a stepper; `first` are the tokens that an encoder-decoder's answers begin with."""
@@ -36,22 +38,27 @@ class Starts:
             else []
         )
 
-    def begin(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Slot, Tensor]]:
-        """(job, its slot, logits (vocab,) of the next token) of each; what the answers have already is read, too."""
+    def begin(self, jobs: Sequence[Job], aside: list[Start] | None = None) -> Iterator[tuple[Job, Slot, Tensor]]:
+        """(job, its slot, logits (vocab,) of the next token) of each; what the answers have already is read, too.
+
+        `aside`: gets the prompts of which a few words alone are not known, with what is; these are not begun.
+        """
         done: dict[int, tuple[Slot, Tensor]] = {}
         try:
-            self._begin(jobs, done)
+            self._begin(jobs, done, aside)
         except BaseException:  # out of memory, or somebody stopped it: what was begun is not known to anybody else
             self.stepper.drop([slot for slot, _ in done.values()])
             raise
         for job in jobs:
-            slot, logits = done[id(job)]
-            yield job, slot, logits
+            if id(job) in done:
+                yield job, *done[id(job)]
 
-    def _begin(self, jobs: Sequence[Job], done: dict[int, tuple[Slot, Tensor]]) -> None:
+    def _begin(
+        self, jobs: Sequence[Job], done: dict[int, tuple[Slot, Tensor]], aside: list[Start] | None = None
+    ) -> None:
         """Fills in (slot, logits) by the id of each job."""
         leaders = {id(job.prompt): job for job in reversed(jobs) if not job.row.ids}
-        alike: list[tuple[Job, Past | None, int]] = []
+        alike: list[Start] = []
         for job in jobs:
             if not job.row.ids and leaders[id(job.prompt)] is not job:
                 continue  # another sample of a prompt that is read once
@@ -60,29 +67,48 @@ class Starts:
                 done.update(self._read(alike))
                 alike = []
                 past, length = self._find(job)
-            alike = self._cut([*alike, (job, past, length)])
+            if aside is not None and self._is_short(job, past, length):
+                aside.append((job, past, length))
+            else:
+                alike = self.cut([*alike, (job, past, length)])
         done.update(self._read(alike))
         for job in jobs:
-            if id(job) not in done:
+            if id(job) not in done and id(leaders[id(job.prompt)]) in done:
                 slot, logits = done[id(leaders[id(job.prompt)])]
                 done[id(job)] = (self.stepper.fork(slot)[0], logits)
                 job.row.prefix_tokens, job.row.cache_hits = len(job.prompt), len(job.prompt.items)
 
-    def _joins(self, alike: Sequence[tuple[Job, Past | None, int]], job: Job, past: Past | None, length: int) -> bool:
+    def _joins(self, alike: Sequence[Start], job: Job, past: Past | None, length: int) -> bool:
         """Whether a prompt is read together with others: they go on from the same memory, at nearly the same place."""
         _, first, begun = alike[0]
         if self.encodes or past is None or first is None:
             return past is first is None and not self.encodes and self._fits(alike, job)
-        least, most = sorted((length, begun))
-        others = [len(other.prompt) for other, *_ in alike]
-        if NEAR * (most - least) > min(*others, len(job.prompt)) - most:
-            return False  # what would be read again is not little beside what must be read
-        if sum(others) + len(job.prompt) - least * (len(others) + 1) > TOGETHER:
+        lengths = [len(other.prompt) for other in (*(other for other, *_ in alike), job)]
+        if sum(lengths) - min(length, begun) * len(lengths) > TOGETHER:
             return False
-        return _same(_at(first, least, begun, alike[0][0]), _at(past, least, length, job))
+        return self.is_near(alike, job, past, length)
 
     @staticmethod
-    def _cut(alike: list[tuple[Job, Past | None, int]]) -> list[tuple[Job, Past | None, int]]:
+    def is_near(alike: Sequence[Start], job: Job, past: Past | None, length: int) -> bool:
+        """Whether a prompt goes on from the same memory as others, at nearly the same place."""
+        leader, first, begun = alike[0]
+        least, most = sorted((length, begun))
+        shortest = min(len(job.prompt), *(len(other.prompt) for other, *_ in alike))
+        if past is None or first is None or NEAR * (most - least) > shortest - most:
+            return False  # what would be read again is not little beside what must be read
+        return _same(_at(first, least, begun, leader), _at(past, least, length, job))
+
+    def _is_short(self, job: Job, past: Past | None, length: int) -> bool:
+        """Whether a few words alone are not known of a prompt, which nobody will go on from."""
+        prompt = job.prompt
+        if past is None or job.row.ids or self.two_way or self.encodes or len(prompt) - length > TOGETHER:
+            return False
+        rest = prompt.positions[..., length:]
+        counted = torch.arange(past.position, past.position + rest.shape[-1], device=rest.device)
+        return not (bool(prompt.places[length:].any()) or bool((rest != counted).any()) or self._is_worth(prompt))
+
+    @staticmethod
+    def cut(alike: list[Start]) -> list[Start]:
         """All of them begun where the one that knows least begins."""
         least = min(length for *_, length in alike)
         return [(job, None if past is None else _at(past, least, length, job), least) for job, past, length in alike]
@@ -132,7 +158,7 @@ class Starts:
         prompt.regime = self.regime(job.prompt, len(job.row.ids))
         return prompt
 
-    def _fits(self, alike: Sequence[tuple[Job, Past | None, int]], job: Job) -> bool:
+    def _fits(self, alike: Sequence[Start], job: Job) -> bool:
         """Whether an unknown prompt is read with others: they are short, and it begins unlike all of them."""
         if sum(len(other.prompt) for other, *_ in alike) + len(job.prompt) > TOGETHER:
             return False
@@ -141,7 +167,7 @@ class Starts:
         shared = max(_common(job.prompt.symbols, other.prompt.symbols) for other, *_ in alike)
         return self.two_way or shared < LEAST or WORTH * shared < len(job.prompt)
 
-    def _read(self, alike: Sequence[tuple[Job, Past | None, int]]) -> dict[int, tuple[Slot, Tensor]]:
+    def _read(self, alike: Sequence[Start]) -> dict[int, tuple[Slot, Tensor]]:
         """Reads what is not known of prompts that begin with the same kept tokens."""
         if not alike:
             return {}

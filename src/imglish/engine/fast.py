@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from imglish.engine import _fast_choice as choice
+from imglish.engine._branches import Branches
+from imglish.engine._fast_branches import Tree
 from imglish.engine._fast_layers import Angles, Work, run
 from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_weights import Decoder, NotLean, find, read, stamp
@@ -133,6 +135,27 @@ class LeanStepper:
         prefix = self.past(slot)
         return list(self._group(prefix).add(count, length=row.length, position=row.position, room=1))
 
+    def branches_to(self, length: int) -> bool:
+        """Whether `branch` reads texts of so many tokens: those in which every token sees all before it."""
+        return all(window is None or window >= length for window in self._windows)
+
+    @torch.inference_mode()
+    def branch(self, branches: Sequence[Branches]) -> list[Tensor]:
+        """Logits (asked, vocab) of the asked tokens of each, all of them read at once. Nothing of it is kept."""
+        pasts = [cast("Prefix", _prefix(one.past)) for one in branches]
+        works = [
+            Tree.of(one, past, queries=self.queries, like=self.like) for one, past in zip(branches, pasts, strict=True)
+        ]
+        given = torch.tensor([token for one in branches for token in one.tokens], device=self.device)
+        places = [
+            past.position + len(path) - 1
+            for one, past in zip(branches, pasts, strict=True)
+            for path in one.paths
+        ]  # fmt: skip
+        hidden = self._hidden(works, self.decoder.embed(given), torch.tensor(places, device=self.device), last=True)
+        logits = self._logits(hidden).split([len(work.ends) for work in works])
+        return [one[work.order] for one, work in zip(logits, works, strict=True)]
+
     @torch.inference_mode()
     def rewind(self, slot: Slot, length: int, position: int) -> None:
         row = _row(slot)
@@ -204,7 +227,7 @@ class LeanStepper:
             found[number] = logits[place]
         return cast("list[Tensor]", found)
 
-    def _hidden(self, works: Sequence[Work], embeds: Tensor, positions: Tensor, *, last: bool) -> Tensor:
+    def _hidden(self, works: Sequence[Work | Tree], embeds: Tensor, positions: Tensor, *, last: bool) -> Tensor:
         angles = self.angles.at(positions)
         return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention, last=last)
 

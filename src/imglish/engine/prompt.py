@@ -120,12 +120,19 @@ class Prompt:
         return embeds, more, encoded
 
 
-def prompts(loaded: Loaded, requests: Sequence[Request], kept: MutableMapping[Any, Any]) -> list[Prompt]:
-    """Prompts of opened requests. Raises InputError for one that is longer than the model reads."""
+def prompts(
+    loaded: Loaded, requests: Sequence[Request], kept: MutableMapping[Any, Any], *, in_turn: bool = False
+) -> list[Prompt]:
+    """Prompts of opened requests. Raises InputError for one that is longer than the model reads.
+
+    `in_turn`: each is looked at after those before it, so that a picture of several is looked at once.
+    """
     kind = kind_of(loaded)
     family = loaded.family
     if isinstance(family, HubFamily):
         made = [_of_hub(loaded, family, request, kind, kept) for request in requests]
+    elif in_turn:
+        made = [prompt for request in requests for prompt in _of_bridge(loaded, [request], kind, kept)]
     else:
         made = _of_bridge(loaded, requests, kind, kept)
     most = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)

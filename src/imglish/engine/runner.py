@@ -89,11 +89,11 @@ class Runner:
             steps = loop.run([job], Budget(1, options.tokens))
         return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: Answer(request, job.prompt, job.row)
 
-    def prompts(self, requests: Sequence[Request], options: Options) -> list[Prompt]:
-        """The prompts of opened requests."""
+    def prompts(self, requests: Sequence[Request], options: Options, *, in_turn: bool = False) -> list[Prompt]:
+        """The prompts of opened requests; see `imglish.engine.prompt.prompts`."""
         assert self.loaded is not None, "there is a loop before there are prompts"
         kept: MutableMapping[Any, Any] = self.features if options.cache else {}
-        return prompts(self.loaded, requests, kept)
+        return prompts(self.loaded, requests, kept, in_turn=in_turn)
 
     def _jobs(self, ready: Iterable[Request], indices: Sequence[int], options: Options) -> Iterator[Job]:
         """Jobs of requests whose pictures are open, made a few at a time."""

@@ -13,6 +13,7 @@ from imglish.core.errors import InputError
 from imglish.core.results import Text
 from imglish.core.types import Request, Sample
 from imglish.engine._sampling import Rules
+from imglish.engine._score_branches import branched
 from imglish.engine.generate import Options
 from imglish.engine.loop import Job, Loop
 from imglish.families._base import Loaded, encode_pieces, request_images
@@ -65,17 +66,17 @@ def scores(
         told = [
             [_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, some, strict=True)
         ]
-        made = [prompt for request in requests for prompt in runner.prompts([request], options)]
+        made = runner.prompts(requests, options, in_turn=True)
         jobs = [Job(index, prompt, options, Rules()) for index, prompt in enumerate(made)]
-        found += _scored(loop, jobs, told, [texts for _, texts in some])
+        plain = branched(loop, jobs, told) or _forked(loop, jobs, told)
+        for job, ids, sums, (_, texts) in zip(jobs, told, plain, some, strict=True):
+            found.append(Scores(texts, tuple(sums), tuple(map(len, ids)), job.row.prefix_tokens))
     return found
 
 
-def _scored(
-    loop: Loop, jobs: Sequence[Job], told: Sequence[list[list[int]]], options: Sequence[tuple[str, ...]]
-) -> list[Scores]:
-    """Scores of the tokens `told` of each job's options."""
-    found: list[Scores] = []
+def _forked(loop: Loop, jobs: Sequence[Job], told: Sequence[list[list[int]]]) -> list[list[float]]:
+    """Sums of the tokens `told` of each job's options, each of which is a row that goes on from the prompt."""
+    found: list[list[float]] = []
     begun = list(loop.starts.begin(jobs))
     slots = [slot for _, slot, _ in begun]
     try:
@@ -88,9 +89,8 @@ def _scored(
                 waiting += longer
         slots += forks
         later = iter(loop.stepper.extend(waiting, forks) if forks else ())
-        for (job, _, logits), ids, texts in zip(begun, told, options, strict=True):
-            plain = [_sum(one, logits, next(later) if len(one) > 1 else None) for one in ids]
-            found.append(Scores(texts, tuple(plain), tuple(map(len, ids)), job.row.prefix_tokens))
+        for (_, _, logits), ids in zip(begun, told, strict=True):
+            found.append([_sum(one, logits, next(later) if len(one) > 1 else None) for one in ids])
     finally:
         loop.stepper.drop(slots)
     return found
