@@ -10,7 +10,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -44,12 +44,16 @@ class Norm:
     epsilon: float
     exact: Tensor
 
+    @cached_property
+    def zero(self) -> Tensor:
+        """(1,)."""
+        return self.exact.new_zeros(1)
+
     def __call__(self, x: Tensor) -> Tensor:
         if len(x) == 1 and x.device.type == "cpu":  # a token's length is one number: few operations, each has its price
-            given = x.to(self.exact.dtype)
-            length = float(torch.linalg.vector_norm(given))
-            normed = (given * self.exact).mul_(1 / math.sqrt(length * length / x.shape[1] + self.epsilon))
-            return normed.to(x.dtype)
+            given = x[0].to(self.exact.dtype)
+            scale = 1 / math.sqrt(float(given.dot(given)) / x.shape[1] + self.epsilon)
+            return torch.addcmul(self.zero, given, self.exact, value=scale).to(x.dtype)[None]
         if x.dtype == self.weight.dtype:
             return functional.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
         return functional.rms_norm(x.to(self.weight.dtype), self.weight.shape, self.weight, self.epsilon).to(x.dtype)

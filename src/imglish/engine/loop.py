@@ -143,13 +143,12 @@ class Loop:
                 greedy.append((run, logits))
             else:
                 token = run.draw.token(logits)
-                self._take(run, token, float(logits[token] - logits.logsumexp(-1)))
+                self._take(run, token, _logprob(logits, token))
         if greedy:
             together = torch.stack([logits for _, logits in greedy])
-            best = together.max(-1)
-            sums = together.logsumexp(-1)
-            values = (best.values - sums).tolist()
-            for (run, _), token, value in zip(greedy, best.indices.tolist(), values, strict=True):
+            best = together.argmax(-1)
+            values = together.log_softmax(-1).gather(-1, best[:, None])[:, 0]
+            for (run, _), token, value in zip(greedy, best.tolist(), values.tolist(), strict=True):
                 self._take(run, token, value)
         return [run.job for run in running]
 
@@ -164,7 +163,7 @@ class Loop:
         if allowed is not None:
             mask = allowed[: len(logits)].to(logits.device)
             narrowed = logits.masked_fill(~mask, -torch.inf)
-            if not bool(torch.isfinite(narrowed).any()):  # what the rules forbid is all that the guide allows
+            if float(narrowed.max()) == -torch.inf:  # what the rules forbid is all that the guide allows
                 narrowed = run.logits.masked_fill(~mask, -torch.inf)
             free = guide.mask()
             if free is not None and free is not allowed and not torch.equal(free, allowed):
@@ -172,8 +171,9 @@ class Loop:
                 run.job.row.hurried |= not bool(mask[wanted])
         token = run.draw.token(narrowed)
         guide.accept(token)
-        raw = float(run.logits[token] - run.logits.logsumexp(-1))
-        self._take(run, token, raw, masked=float(narrowed[token] - narrowed.logsumexp(-1)), ended=guide.ended)
+        raw = _logprob(run.logits, token)
+        masked = raw if narrowed is run.logits else _logprob(narrowed, token)
+        self._take(run, token, raw, masked=masked, ended=guide.ended)
 
     def _forced(self, run: _Run, logits: Tensor, guide: Guide, forced: list[int]) -> None:
         """Feeds all forced tokens but the last at once: `_feed` feeds that one."""
@@ -183,8 +183,7 @@ class Loop:
             run.fed += len(forced) - 1
         for token, before in zip(forced, seen, strict=True):
             guide.accept(token)
-            raw = float(before[token] - before.logsumexp(-1))
-            self._take(run, token, raw, masked=0.0, ended=guide.ended)
+            self._take(run, token, _logprob(before, token), masked=0.0, ended=guide.ended)
 
     def _take(self, run: _Run, token: int, logprob: float, *, masked: float | None = None, ended: bool = False) -> None:
         job = run.job
@@ -281,6 +280,11 @@ def _kept_stepper(loaded: Loaded, make: Callable[[], Stepper]) -> Stepper:
     if known is None or known[0] is not loaded.model:
         known = loaded.extra["_stepper"] = (loaded.model, make())
     return known[1]
+
+
+def _logprob(logits: Tensor, token: int) -> float:
+    """In nats, of one token of logits (vocab,). One pass: at small vocabularies every operation has its price."""
+    return float(logits.log_softmax(-1)[token])
 
 
 def _is_done(row: Decoded) -> bool:
