@@ -20,6 +20,7 @@ from torch.nn import functional
 TOKENS, ROUNDS = 512, 4  # keys that the attention is measured over; times that each way is tried, in turns
 MOST_READ = 96 << 20  # bytes that are read to choose how: more than caches hold
 CLEARLY = 1.1  # times quicker: less is not worth another layout
+MUCH = 1.5  # times quicker: less is not worth keys and values of fewer bits
 T = TypeVar("T")
 Attention = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
@@ -55,7 +56,8 @@ def attention_of(
 ) -> tuple[torch.dtype, Attention]:
     """(the precision that keys and values are kept in, the function) that is the quickest for one token of one row.
 
-    Measured over the keys and values of many layers: those of one would stay in the cache.
+    Measured over the keys and values of many layers: those of one would stay in the cache. On a CPU fewer bits have to
+    be much quicker: over a prefix that rows share the scores are written down, and torch copies keys of few bits then.
     """
     layers = min(layers, -(-MOST_READ // (2 * key_heads * TOKENS * size * torch.float32.itemsize)))
     kinds = {dtype, torch.float32} if device == "cpu" else {dtype}
@@ -68,18 +70,15 @@ def attention_of(
             )
             for kind in kinds
         }
-        return quickest({(kind, how): functools.partial(_attend, how, *inputs[kind]) for kind, how in ways}, device)
+        best = timed({(kind, how): functools.partial(_attend, how, *inputs[kind]) for kind, how in ways}, device)
+    quick = min(best, key=best.__getitem__)
+    whole = min((way for way in ways if way[0] == torch.float32), key=best.__getitem__, default=quick)
+    return quick if best[quick] * MUCH < best[whole] else whole
 
 
 def _attend(how: Attention, q: Tensor, kv: Tensor) -> None:
     for k, v in kv:
         how(q, k, v, None)
-
-
-def quickest(ways: dict[T, Callable[[], object]], device: str) -> T:
-    """The way that takes the least time."""
-    best = timed(ways, device)
-    return min(best, key=best.__getitem__)
 
 
 def timed(ways: dict[T, Callable[[], object]], device: str) -> dict[T, float]:
