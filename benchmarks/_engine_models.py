@@ -22,11 +22,11 @@ from imglish.families._base import Loaded
 from imglish.families._tiny import HubProcessor, seeded
 
 TITLES = {
-    "a": "the shipped model, float32",
+    "a": "the shipped model, as it loads",
     "b": "LLaVA type, 0.4 B random parameters, 576 image tokens",
     "c": "Qwen2-VL type, 0.4 B random parameters, pictures in their own resolution",
     "d": "Florence-2-base's sizes, random",
-    "e": "the shipped model, bfloat16",
+    "e": "the shipped model, float32",
 }
 Sizes = dict[str, int]
 FULL: dict[str, Sizes] = {
@@ -48,7 +48,7 @@ QUICK: dict[str, Sizes] = {
 def build(letter: str, *, quick: bool, device: str, checkpoint: str | None = None) -> Loaded:
     """One of the models, in bfloat16 but for the shipped one, with answers that never end by themselves."""
     if letter in "ae":
-        loaded = load_checkpoint(checkpoint, device=device, dtype="bfloat16" if letter == "e" else "auto")
+        loaded = load_checkpoint(checkpoint, device=device, dtype="float32" if letter == "e" else "auto")
     else:
         sizes = (QUICK if quick else FULL)[letter]
         loaded = {"b": llava, "c": qwen, "d": florence}[letter](sizes)

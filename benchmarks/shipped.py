@@ -27,6 +27,8 @@ import imglish
 from imglish import world
 from imglish.core.results import OUT_OF_WORLD, Result
 from imglish.core.types import Request, Sample
+from imglish.engine.load import pick_device
+from imglish.engine.precision import natural_dtype
 from imglish.engine.vlm import VLM
 from imglish.families._base import encode_pieces
 from imglish.metrics import _interval
@@ -162,7 +164,7 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--model", help="a checkpoint folder; the shipped model if left out")
     options.add_argument("--device", default="auto")
-    options.add_argument("--dtype", default="auto", help="auto is float32, as for everybody who loads the model")
+    options.add_argument("--dtype", default="auto", help="auto: bfloat16 where the processor has it, as for everybody")
     options.add_argument("--samples", type=int, default=500, help="held-out samples per row (default 500)")
     options.add_argument("--groups", nargs="*", metavar="GROUP", help="ordinary crowded languages/pl ..., or languages")
     options.add_argument("--rows", nargs="*", metavar="ROW", help="colour count2 ..., or whole names")
@@ -172,13 +174,14 @@ def main() -> None:
     given = options.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
-    settings = {"model": given.model or "shipped", "samples": given.samples, "dtype": given.dtype}
+    dtype = natural_dtype(pick_device(given.device)) if given.dtype == "auto" else given.dtype
+    settings = {"model": given.model or "shipped", "samples": given.samples, "dtype": dtype}
     report = Report(given, {**settings, "blind": not given.no_blind})
     wanted = [job for job in jobs() if chosen(job.name, given)]
     extra = [name for name in FAMILIAR if chosen(name, given)]
     if not wanted and not extra:
         raise SystemExit(f"no rows of that name; there are: {' '.join([*(job.name for job in jobs()), *FAMILIAR])}")
-    vlm = imglish.load(given.model, device=given.device, dtype=given.dtype)
+    vlm = imglish.load(given.model, device=given.device, dtype=dtype)
     memory = vlm.loaded.model.vision = Remembering(vlm.loaded.model.vision)
     scenes = Scenes()
     for job in sorted(wanted, key=lambda job: job.source):

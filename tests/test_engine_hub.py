@@ -352,3 +352,12 @@ def test_bfloat16_is_taken_where_it_is_native_and_faster(monkeypatch: pytest.Mon
     assert natural("cpu") == "float32"
     monkeypatch.undo()
     assert precision.natural_dtype("cpu") in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize("natural", ["float32", "bfloat16"])
+def test_the_shipped_model_is_in_the_natural_precision_unless_told(
+    natural: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_load, "natural_dtype", lambda device: natural)
+    assert str(engine_load.load_checkpoint(device="cpu").model.dtype) == f"torch.{natural}"
+    assert str(engine_load.load_checkpoint(device="cpu", dtype="float32").model.dtype) == "torch.float32"

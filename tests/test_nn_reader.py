@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig
 
 from imglish.nn import Bridge, BridgeConfig, SightConfig, _things
-from imglish.nn._letters import SPACE, letters, lines
+from imglish.nn._letters import STOP, letters, lines
 from imglish.nn._notes import WAVE, Things, alike, waves
 from imglish.nn.encoders import Sight
 from imglish.nn.reader import Reader
@@ -19,18 +19,24 @@ WIDTH = 48
 
 
 def chained(places: list[tuple[int, int]]) -> list[list[int]]:
-    """Lines as lists of columns, a gap as SPACE."""
+    """Lines as lists of columns, without the STOP behind each."""
     slots, begins = lines(*np.array(sorted(places), np.int64).reshape(-1, 2).T)
     found: list[list[int]] = []
     for slot, begin in zip(slots.tolist(), begins.tolist(), strict=True):
         if begin:
             found.append([])
-        found[-1].append(slot if slot == SPACE else slot % WIDTH)
-    return found
+        found[-1].append(slot if slot == STOP else slot % WIDTH)
+    assert all(line.index(STOP) == len(line) - 1 for line in found)
+    return [line[:-1] for line in found]
 
 
-def test_letters_side_by_side_are_a_line_and_wide_gaps_are_spaces() -> None:
-    assert chained([(4, 3), (4, 5), (4, 7), (4, 12), (4, 14)]) == [[3, 5, 7, SPACE, 12, 14]]
+def test_letters_side_by_side_are_a_line_and_far_ones_are_two() -> None:
+    assert chained([(4, 3), (4, 5), (4, 7), (4, 12), (4, 14)]) == [[3, 5, 7, 12, 14]]
+    assert chained([(4, 3), (4, 5), (4, 14), (4, 16)]) == [[3, 5], [14, 16]]
+
+
+def test_a_letter_that_stands_a_little_lower_stays_in_its_line() -> None:
+    assert chained([(4, 3), (4, 5), (5, 7), (4, 9)]) == [[3, 5, 7, 9]]
 
 
 def test_a_line_may_slant_and_does_not_jump_to_the_next_one() -> None:
@@ -41,8 +47,9 @@ def test_a_line_may_slant_and_does_not_jump_to_the_next_one() -> None:
 
 def test_lines_come_from_top_to_bottom_and_from_left_to_right() -> None:
     slots, begins = lines(np.array([9, 2, 2, 2]), np.array([0, 30, 0, 2]))
-    assert [divmod(int(slot), WIDTH) for slot in slots] == [(2, 0), (2, 2), (2, 30), (9, 0)]
-    assert begins.tolist() == [1, 0, 1, 1]
+    assert [divmod(int(slot), WIDTH) for slot in slots if slot != STOP] == [(2, 0), (2, 2), (2, 30), (9, 0)]
+    assert begins.tolist() == [1, 0, 0, 1, 0, 1, 0]
+    assert (slots == STOP).tolist() == [False, False, True, False, True, False, True]
 
 
 def test_no_letters_are_no_lines() -> None:
@@ -53,10 +60,16 @@ def test_no_letters_are_no_lines() -> None:
 def test_a_letter_read_twice_counts_once_and_two_narrow_ones_are_two() -> None:
     written = np.zeros((6, 8))
     written[2, 3], written[2, 4], written[3, 3] = 0.99, 0.95, 0.97  # one letter on the border of two rows and two slots
-    written[5, 1], written[5, 2] = 0.99, 0.98
+    written[5, 1], written[5, 2] = 0.999, 0.99
     twice = np.zeros((6, 7), bool)
     twice[2, 3] = True
     assert np.array(letters(written, twice)).T.tolist() == [[2, 3], [5, 1], [5, 2]]
+
+
+def test_beside_a_letter_only_a_very_sure_one_counts() -> None:
+    written = np.zeros((3, 8))
+    written[1, 1], written[1, 2], written[1, 5], written[1, 6] = 0.999, 0.9, 0.9, 0.8
+    assert np.array(letters(written, np.zeros((3, 7), bool))).T.tolist() == [[1, 1], [1, 5]]
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +118,7 @@ def written(sight: Sight, *places: tuple[int, int, str]) -> torch.Tensor:
 def test_every_letter_has_a_token_that_knows_the_one_before(sight: Sight) -> None:
     adapter = reader(sight).eval()
     ab, xb = (adapter(written(sight, (3, 4, letter), (3, 6, "b")))[0, 16:] for letter in "ac")
-    assert torch.equal(ab[2:], adapter.nothing.expand(4, -1))
+    assert torch.equal(ab[3:], adapter.nothing.expand(3, -1))  # behind them the end of their line
     assert (ab[0] - xb[0]).abs().max() > 1e-3
     assert (ab[1] - xb[1]).abs().max() > 1e-3  # b after a is not b after c
     alone = adapter(written(sight, (3, 6, "b")))[0, 16:]

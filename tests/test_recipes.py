@@ -10,20 +10,24 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import AttentionInterface, PreTrainedTokenizerFast
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes/shipped"))
 
 import itertools
+from functools import partial
 
 import loop
 import muon
 import pack
+import point
 import scenes
 import see
 import speak
 import start
 import targets
 
+import imglish
 from imglish import world
 from imglish.families._imglish_model import train_tokenizer, wrap_tokenizer
 from imglish.world._scene import HELD_OUT
@@ -99,12 +103,59 @@ def test_targets_say_where_everything_is() -> None:
     assert 0.85 < share < 1.15
 
 
-def test_every_letter_of_a_line_has_its_cell() -> None:
+def test_every_letter_and_every_space_of_a_line_has_its_cell() -> None:
     config = see.config()
-    scene = world.draw("text", 1)
+    scene = next(s for s in map(partial(world.draw, "text"), range(50)) if any(" " in line.string for line in s.lines))
     row = targets.targets(scene, 0, {}, {}, 192)
     found = sorted(config.letters[n] for n in row["letter"].flatten() if n > 0)
-    assert found == sorted(config.letters[targets.spell(c)[0]] for line in scene.lines for c in line.string if c != " ")
+    assert found == sorted(config.letters[targets.spell(c)[0]] for line in scene.lines for c in line.string)
+
+
+def test_a_fit_reads_what_was_laid_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    way = torch.linalg.qr(torch.randn(32, 6))[0]
+    code, noise = torch.randn(500, 3), torch.randn(500, 3)
+    read = point.fit(torch.cat((code, noise), 1) @ way.T, code)
+    assert read.shape == (3, 32)
+    torch.testing.assert_close(read @ way[:, :3], torch.eye(3), atol=0.03, rtol=0)
+    assert (read @ way[:, 3:]).abs().max() < 0.03
+
+
+def test_what_pointing_heads_compare_does_not_learn_and_the_others_do(tokenizer: Any) -> None:
+    torch.manual_seed(0)
+    model = speak.bridge(tokenizer).train()
+    AttentionInterface.register("packed", speak.attention)
+    model.decoder.config._attn_implementation = "packed"
+    speak.pin(model)
+    layers = model.decoder.model.layers
+    before = [layer.self_attn.q_proj.weight.detach().clone() for layer in layers]
+    batch = speak.collated([speak.Packer(tokenizer, "talk").row(3)])
+    chosen = loop.optimizers(model, loop.Plan("instruct", Path(), 1.0))
+    for _ in range(2):
+        loop.step(model, lambda batch: speak.answer_loss(model, batch, None), batch, chosen, factor=1.0)
+    wide = model.decoder.config.head_dim
+    for number, (layer, old) in enumerate(zip(layers, before, strict=True)):
+        changed = (layer.self_attn.q_proj.weight - old).abs().unflatten(0, (-1, wide)).amax((1, 2))
+        pinned = {head for depth, head in (point.NOUN, point.COLOUR, point.PAIRS, point.NAMES) if depth == number}
+        for head, change in enumerate(changed.tolist()):
+            assert change < 1e-4 if head in pinned else change > 1e-4
+
+
+def test_a_head_that_holds_a_noun_looks_at_the_last_one() -> None:
+    torch.manual_seed(0)
+    words = PreTrainedTokenizerFast.from_pretrained(Path(imglish.__file__).parent / "families/data")
+    model = speak.bridge(words).eval()
+    model.decoder.config._attn_implementation = "eager"
+    pointer = point.Pointer(model, words)
+    held = torch.linalg.qr(torch.randn(256, 24))[0].T
+    nouns = list(pointer.words["name"])[:2]
+    other = next(token for token in range(400, 500) if token not in pointer.words["name"])
+    ids = torch.tensor([[other, nouns[0], other, other, other, nouns[1], other, other]])
+    with torch.inference_mode():
+        pointer.hold(point.NOUN, "name", held)
+        looks = model.decoder.model(ids, output_attentions=True).attentions[0][0, point.NOUN[1]]
+    assert looks[4, 1] > 0.6
+    assert looks[7, 5] > 0.6
 
 
 def test_a_saved_stage_is_loaded_as_it_was(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from imglish.world._words import NOUNS
 
 KEEN = (1.4, 1.4, 2.0, 1.2)  # how strongly heads look for a class, a colour, a letter, a place
 OCTAVES = 7  # of the waves of locations
+NOUN, COLOUR, PAIRS, NAMES = (0, 5), (0, 2), (2, 4), (3, 4)  # (layer, head) that `point` lays
 
 
 def compare(layer: Any, slow: list[int], head: int, keen: float, *, ask: torch.Tensor, find: torch.Tensor) -> None:

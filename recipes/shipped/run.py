@@ -6,6 +6,7 @@ Stop it at any time; the same command goes on where it was. To go on from the sh
   see       pretrain the vision encoder on dense truth
   talk      pretrain the decoder on scenes told as text
   align     teach the adapter to speak to the decoder
+  point     lay the heads that go from what a list just said to what it says next
   instruct  all skills, encoder frozen
   polish    all skills, everything trains, at a tenth of the rate
   export    the checkpoint, its familiarity and its model card
@@ -22,7 +23,16 @@ from pathlib import Path
 
 from start import start
 
-MINUTES = {"words": 0.0, "see": 75.0, "talk": 25.0, "align": 2.0, "instruct": 90.0, "polish": 10.0, "export": 0.0}
+MINUTES = {
+    "words": 0.0,
+    "see": 75.0,
+    "talk": 25.0,
+    "align": 2.0,
+    "point": 0.0,
+    "instruct": 90.0,
+    "polish": 10.0,
+    "export": 0.0,
+}
 RATES = {"see": 1.2e-3, "talk": 2.5e-3, "align": 2.5e-3, "instruct": 2.5e-3, "polish": 3e-4}  # of Muon
 MALLOC = {  # glibc would map every large tensor anew and fault its pages in; read when a worker starts
     "MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456",
@@ -51,7 +61,7 @@ def work(stage: str, options: argparse.Namespace, rank: int, meeting: str) -> No
         device=options.device,
         meeting=meeting,
     )
-    importlib.import_module(stage if stage in ("words", "see", "export") else "speak").run(plan)
+    importlib.import_module(stage if stage in ("words", "see", "point", "export") else "speak").run(plan)
 
 
 def main() -> None:

@@ -83,10 +83,9 @@ def seen_thing(seen: torch.Tensor, sizes: tuple[int, ...], octaves: int) -> torc
 @torch.no_grad()
 def spell(model: Bridge, tokenizer: Any, *, spoken: torch.Tensor, past: torch.Tensor) -> None:
     """Make every letter token its letter as it is written, and let a head go from a letter to what stood after it."""
-    reader, words, size = model.adapter, model.decoder.model.embed_tokens.weight, len(spoken)
+    reader, size = model.adapter, len(spoken)
     reader.spell.weight[:, :size] = SPOKEN * spoken.T
     reader.spell.weight[:, size : 3 * size] = 2 * past.T
-    words[token_of(tokenizer, " ")] += SPOKEN * reader.space @ spoken
     layer = model.decoder.model.layers[1]
     wide = layer.self_attn.head_dim
     layer.self_attn.v_proj.weight[2 * wide : 2 * wide + size] = spoken

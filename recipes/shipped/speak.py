@@ -6,10 +6,12 @@ What they see is packed in rows of one picture and many questions (`pack.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from axes import COLOUR, NAMES, NOUN, PAIRS
 from loop import Plan, train
 from notes import HEADS
 from pack import NOTES, PLACES, SHOWN, SIDE, Packer, collated
@@ -160,9 +162,30 @@ def freeze(model: Bridge, stage: str) -> None:
         part.requires_grad_(stage != "talk")
 
 
+def pin(model: Bridge) -> None:
+    """What the heads that `point` laid compare does not learn, nor what those of the first layer hold.
+
+    A row without a gradient has none after Muon's orthogonalisation, either.
+    """
+    wide = model.decoder.config.head_dim
+    for layer, head in (NOUN, COLOUR, PAIRS, NAMES):
+        attention = model.decoder.model.layers[layer].self_attn
+        rows = slice(head * wide, (head + 1) * wide)
+        for part in (attention.q_proj, attention.k_proj, *([attention.v_proj] if layer == 0 else [])):
+            part.weight.register_hook(partial(_without, rows))
+        if layer == 0:
+            attention.o_proj.weight.register_hook(partial(_without, (slice(None), rows)))
+
+
+def _without(place: Any, gradient: Tensor) -> Tensor:
+    gradient = gradient.clone()
+    gradient[place] = 0
+    return gradient
+
+
 def inherit(model: Bridge, plan: Plan) -> None:
     """Weights of the last stage that was finished before this one."""
-    order = ("talk", "align", "instruct", "polish")
+    order = ("talk", "align", "point", "instruct", "polish")
     sight = plan.out / "see.safetensors"
     if sight.exists() and plan.name != "talk":
         model.vision.load_state_dict(load_file(sight))
@@ -199,6 +222,8 @@ def run(plan: Plan) -> None:
     model.to(plan.device).train()
     model.vision.to(memory_format=torch.channels_last)
     freeze(model, plan.name)
+    if plan.name in ("instruct", "polish"):
+        pin(model)
     AttentionInterface.register("packed", attention)
     model.decoder.config._attn_implementation = "packed"
     packer = Packer(tokenizer, plan.name)

@@ -15,9 +15,10 @@ from imglish.world._scene import Scene
 CELL, SLOT = 8, 4  # pixels of the frame: side of a map cell, width of a character's slot
 FINE = 2  # pixels of the frame to a mask bit
 IGNORE = -100
+SPACE = " "
 PRECOMPOSED = "ąćęłńóśźżàáảãạăằắẳẵặâầấẩẫậèéẻẽẹêềếểễệìíỉĩịòóỏõọôồốổỗộơờớởỡợùúủũụưừứửữựỳýỷỹỵđйё"
 PLAIN = "".join(map(chr, range(33, 127))) + "đĐłŁ€£°№–—×абвгдежзиклмнопрстуфхцчшщъыьэюяАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЪЫЬЭЮЯ"
-LETTERS = ("", *PLAIN)
+LETTERS = ("", *PLAIN, SPACE)
 MARKS = ("", *sorted({unicodedata.normalize("NFD", letter)[1:] for letter in PRECOMPOSED} - {""}))
 
 
@@ -25,12 +26,12 @@ def spell(character: str) -> tuple[int, int]:
     """Numbers of a character's base letter and of its marks, for example é -> e and the acute."""
     parts = unicodedata.normalize("NFD", character)
     base, marks = parts[:1], parts[1:]
-    if base not in PLAIN or marks not in MARKS:
+    if base not in LETTERS or marks not in MARKS:
         return IGNORE, IGNORE
     return LETTERS.index(base), MARKS.index(marks)
 
 
-SPELLED = {letter: spell(letter) for letter in {*PLAIN, *PRECOMPOSED, *PRECOMPOSED.upper()}}
+SPELLED = {letter: spell(letter) for letter in {*LETTERS[1:], *PRECOMPOSED, *PRECOMPOSED.upper()}}
 
 
 def frame(image: Image.Image, side: int) -> tuple[NDArray[np.uint8], Fitted]:
@@ -71,8 +72,10 @@ def targets(scene: Scene, index: int, classes: dict[str, int], colours: dict[str
         if line.image == index and line.string:
             places = np.asarray(fitted.forward(np.asarray(line.centres, float)))
             for character, (x, y) in zip(line.string, places, strict=True):
-                if character != " " and 0 <= x < side and 0 <= y < side:
+                if 0 <= x < side and 0 <= y < side:
                     cell, slot = int(y) // CELL * cells + int(x) // CELL, int(x) // SLOT % 2
+                    if character == SPACE and letter[cell, slot]:
+                        continue  # a letter shares its slot
                     letter[cell, slot], mark[cell, slot] = SPELLED.get(character, (IGNORE, IGNORE))
     return {
         "pixels": pixels, "class": names[best], "colour": shades[best], "box": boxes[best],

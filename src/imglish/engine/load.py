@@ -20,7 +20,6 @@ FAMILIES = Registry("imglish.families", what="family", attribute="Family")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SHIPPED = "shipped"
-EXACT = frozenset({"imglish"})  # families that stay in float32 unless told otherwise: small, and trained in it
 
 _log = logging.getLogger(__name__)
 
@@ -35,18 +34,16 @@ def load_checkpoint(
 ) -> Loaded:
     """The model of a checkpoint: a folder, or a name on the hub. None or "shipped" is the one in the package.
 
-    `dtype` "auto" is bfloat16 where the device computes it itself and faster, else float32; the shipped model and
-    those built like it stay in float32. `revision` is a branch, a tag or a commit on the hub. `quantize` is "int8" or
-    "int4"; how far the model then agrees with what it was is logged, and stands in `extra["agreement"]`.
+    `dtype` "auto" is bfloat16 where the device computes it itself and faster, else float32. `revision` is a branch, a
+    tag or a commit on the hub. `quantize` is "int8" or "int4"; how far the model then agrees with what it was is
+    logged, and stands in `extra["agreement"]`.
     """
     where = pick_device(device)
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
     folder, name = _find(model, revision)
     family = family_of(folder)
-    precision = dtype
-    if dtype == "auto":
-        precision = "float32" if family.name in EXACT else natural_dtype(where)
+    precision = natural_dtype(where) if dtype == "auto" else dtype
     loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
     loaded = Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
     calibration = read_calibration(folder)

@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-REACH, STEEP = 8, 4  # slots to the next letter at most; what a row up or down counts, in slots
-WIDE = 1.7  # a gap so many times the usual one is a space
-SURE = 0.9  # how surely a slot must be written
-SPACE = -1  # instead of a slot's number
+REACH, STEEP = 8, 1.5  # slots to the next letter at most; what a row up or down counts, in slots
+SURE, SURER = 0.75, 0.985  # how surely a slot must be written, and one beside a letter
+STOP = -1  # instead of a slot's number, where a line ends
 Numbers = NDArray[np.int64]
 
 
 def letters(written: NDArray[Any], twice: NDArray[Any]) -> tuple[Numbers, Numbers]:
-    """Rows and columns of the slots that hold a letter, of those that share one the surest.
+    """Rows and columns of the slots that hold a letter or a space, of those that share one the surest.
 
     `written` (rows, columns) is how sure a slot is, `twice` (rows, columns - 1) whether it says what the next one says.
-    Letters may stand in neighbouring slots of a row, never in neighbouring rows.
+    Letters may stand in neighbouring slots of a row, where both are very sure; never in neighbouring rows.
     """
     taken = np.zeros((written.shape[0] + 2, written.shape[1] + 2), bool)
     rows, columns = np.nonzero(written > SURE)
@@ -26,9 +25,10 @@ def letters(written: NDArray[Any], twice: NDArray[Any]) -> tuple[Numbers, Number
     for place in np.argsort(-written[rows, columns], kind="stable"):
         row, column = int(rows[place]), int(columns[place])
         around = taken[row : row + 3, column : column + 3]
-        left = around[1, 0] and twice[row, column - 1]
-        right = around[1, 2] and twice[row, column]
-        if not (around[0].any() or around[2].any() or left or right):
+        left, right = bool(around[1, 0]), bool(around[1, 2])
+        again = (left and twice[row, column - 1]) or (right and twice[row, column])
+        crowded = (left or right) and written[row, column] < SURER
+        if not (around[0].any() or around[2].any() or again or crowded):
             taken[row + 1, column + 1] = True
             kept.append((row, column))
     places = np.array(sorted(kept), np.int64).reshape(-1, 2)
@@ -36,7 +36,7 @@ def letters(written: NDArray[Any], twice: NDArray[Any]) -> tuple[Numbers, Number
 
 
 def lines(rows: Numbers, columns: Numbers, *, width: int = 48) -> tuple[Numbers, Numbers]:
-    """(number of the slot of every letter and SPACE for every gap, 1 where a line begins), line after line.
+    """(number of the slot of every letter, STOP behind every line; 1 where a line begins), line after line.
 
     A letter is followed by the nearest one to its right, at most a row up or down, if it is the nearest one to that
     one's left: so lines may slant.
@@ -58,12 +58,6 @@ def lines(rows: Numbers, columns: Numbers, *, width: int = 48) -> tuple[Numbers,
     slots: list[int] = []
     begins: list[int] = []
     for chain in chains:
-        gaps = np.diff(columns[chain])
-        usual = float(np.median(gaps)) if len(gaps) else 0.0
-        for number, letter in enumerate(chain):
-            if number and gaps[number - 1] > max(WIDE * usual, 2):
-                slots.append(SPACE)
-                begins.append(0)
-            slots.append(int(rows[letter]) * width + int(columns[letter]))
-            begins.append(int(number == 0))
+        slots += [*(rows[chain] * width + columns[chain]).tolist(), STOP]
+        begins += [1, *([0] * len(chain))]
     return np.array(slots), np.array(begins)

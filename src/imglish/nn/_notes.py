@@ -109,7 +109,8 @@ class Lines:
 
     def told(self, is_letter: Tensor) -> Tensor:
         """(letters, size): the letter, the one before it in its line and the one before that; its mark; whether its
-        line begins or ends here, and whether it is a letter or a space; where it is, and where the line above began."""
+        line begins or ends here, and whether it is a letter or what stands behind the last one; where it is, and where
+        the line above began."""
         count = len(self.code)
         begins = torch.from_numpy(self.begins).to(self.code.device)[:, None]
         before = F.pad(self.code, (0, 0, 1, 0))[:count] * ~begins

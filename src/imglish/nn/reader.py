@@ -56,7 +56,7 @@ class Reader(Adapter):
         self.tell = nn.Linear(Things.size(class_size, colour_size), out_dim)
         self.trace = nn.Linear(Things.outline_size(class_size, colour_size), out_dim)
         self.spell = nn.Linear(Lines.size(letter_size, mark_size), out_dim)
-        self.space = nn.Parameter(torch.randn(letter_size))
+        self.stop = nn.Parameter(torch.randn(letter_size))
         self.nothing = nn.Parameter(torch.zeros(out_dim))
 
     @property
@@ -108,7 +108,7 @@ class Reader(Adapter):
         return Things(weights @ names, weights @ colours, boxes, traced)
 
     def _letters(self, letters: Tensor, marks: Tensor, written: Tensor) -> Tensor:
-        """(letters, size) what is told of every letter and every space of one picture, line after line."""
+        """(letters, size) what is told of every letter and every end of a line of one picture, line after line."""
         rows, columns = (SUBCELLS * side for side in self.grid)
         codes = letters.unflatten(-1, (SUBCELLS, -1)).flatten(0, 1)
         page = written.detach().float().cpu().numpy().reshape(rows, columns * SUBCELLS)
@@ -118,7 +118,7 @@ class Reader(Adapter):
         slots, begins = slots[: self.most], begins[: self.most]
         chosen = torch.from_numpy(slots).to(codes.device)
         is_letter = (chosen >= 0)[:, None]
-        code = torch.where(is_letter, codes[chosen.clamp(min=0)], self.space.to(codes))
+        code = torch.where(is_letter, codes[chosen.clamp(min=0)], self.stop.to(codes))
         mark = marks.unflatten(-1, (SUBCELLS, -1)).flatten(0, 1)[chosen.clamp(min=0)] * is_letter
         places = np.stack((slots % page.shape[1] / page.shape[1], slots // page.shape[1] / rows), -1)
         places[slots < 0] = 0
