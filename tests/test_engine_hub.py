@@ -344,9 +344,12 @@ def test_bfloat16_is_taken_where_it_is_native_and_faster(monkeypatch: pytest.Mon
     times = {"float32": 2.0, "bfloat16": 1.0}
     monkeypatch.setattr(precision, "_seconds", lambda device, dtype: times[dtype])
     monkeypatch.setattr(precision, "_is_native", lambda device: True)
+    monkeypatch.setattr(precision, "_is_sure", lambda device: False)
     assert natural("cpu") == "bfloat16"
     times["bfloat16"] = 1.95
     assert natural("cpu") == "float32"
+    monkeypatch.setattr(precision, "_is_sure", lambda device: True)
+    assert natural("cpu") == "bfloat16"  # instructions tell: nothing is measured
     times["bfloat16"] = 1.0
     monkeypatch.setattr(precision, "_is_native", lambda device: False)
     assert natural("cpu") == "float32"

@@ -13,9 +13,15 @@ CLEARLY = 1.1  # times faster: less is not worth eight bits of precision
 
 @functools.cache
 def natural_dtype(device: str) -> str:
-    """ "bfloat16" or "float32", measured once for each device: `cpu`, `cuda:1`, `mps`."""
+    """ "bfloat16" or "float32" for a device: `cpu`, `cuda:1`, `mps`.
+
+    Measured once in a process where instructions alone do not tell; where they do, all processes agree, so that what
+    one keeps another finds.
+    """
     if not _is_native(device):
         return "float32"
+    if _is_sure(device):
+        return "bfloat16"
     best = {"float32": float("inf"), "bfloat16": float("inf")}
     for _ in range(3):  # in turns, so that what else the machine does hits both
         for dtype in best:
@@ -33,6 +39,16 @@ def _is_native(device: str) -> bool:
         return bool(torch.backends.mps.is_macos_or_newer(14, 0))
     capabilities: Callable[[], dict[str, Any]] | None = getattr(torch.cpu, "get_capabilities", None)
     return capabilities is not None and any("bf16" in name and has for name, has in capabilities().items())
+
+
+def _is_sure(device: str) -> bool:
+    """Whether two products of bfloat16 take one instruction: x86 with AVX-512 BF16 or AMX, NVIDIA's GPUs."""
+    import torch
+
+    if device.startswith("cuda"):
+        return True
+    has = torch.cpu.get_capabilities()
+    return device == "cpu" and any(has.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _seconds(device: str, dtype: str) -> float:
