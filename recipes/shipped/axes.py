@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from imglish.world._words import NOUNS
+from imglish.world._words import COLOUR_WORDS, NOUNS
 
 KEEN = (1.4, 1.4, 2.0, 1.2)  # how strongly heads look for a class, a colour, a letter, a place
 OCTAVES = 7  # of the waves of locations
@@ -46,3 +46,13 @@ def names_of(config: Any) -> list[tuple[str, int]]:
             for form in (word, " " + word):
                 said.setdefault(form, set()).add(places[key])
     return [(form, next(iter(where))) for form, where in said.items() if len(where) == 1]
+
+
+def colours_of(config: Any) -> list[tuple[str, int]]:
+    """Every form of every colour's word, in four languages, with the number of its colour."""
+    places = {name: number for number, name in enumerate(config.colours)}
+    forms: dict[str, int] = {}
+    for key, shade in COLOUR_WORDS.items():
+        for word in {shade.name, shade.vi, *shade.pl, *shade.ru}:
+            forms[word] = forms[" " + word] = places[key]
+    return list(forms.items())

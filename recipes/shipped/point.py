@@ -17,13 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from axes import COLOUR, NAMES, NOUN, PAIRS, names_of, token_of
+from axes import COLOUR, NAMES, NOUN, PAIRS, colours_of, names_of, token_of
 from loop import Plan
 from notes import NUMBERS, WAVE
 from pack import IMAGE_TOKENS, NOTES, Packer, Row, collated
 from safetensors.torch import save_file
 from scenes import STRIDE, seeds
-from share import _colours as colours_of
 from speak import adapted, attention, bridge, inherit
 from torch import Tensor
 from transformers import AttentionInterface, PreTrainedTokenizerFast
@@ -46,7 +45,7 @@ class Batch:
 
     rows: list[Row]
     inputs: dict[str, Any]
-    told: list[Things | None]
+    told: list[Things]
 
 
 class Stream:
@@ -98,7 +97,6 @@ class Stream:
         for batches in (self.listed, self.asked):
             for batch, layer in zip(batches, self.at(depth, batches), strict=True):
                 for row, told, stream in zip(batch.rows, batch.told, layer, strict=True):
-                    assert told is not None
                     first, count = 1 + IMAGE_TOKENS - NOTES, len(told.names)
                     here.append(stream[first : first + count])
                     tell.append(told.things.float())

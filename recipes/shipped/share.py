@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from axes import KEEN, OCTAVES, axes_of_places, compare, names_of, token_of
+from axes import KEEN, OCTAVES, axes_of_places, colours_of, compare, names_of, token_of
 from notes import Directions, lay_heads, lay_notes
 
 from imglish.nn import Bridge
-from imglish.world._words import COLOUR_WORDS
 
 AVOID = 56  # directions in which a thing is seen, that notes say nothing else in
 NOTED = 4.0  # how loud notes are; the tokens of the grid are loud without it
@@ -52,7 +51,7 @@ def share(model: Bridge, tokenizer: Any) -> None:
     spoken, seen = axes[:named], axes[named : named + sum(sizes)]  # orthonormal: apart, or a word would find itself
     look(model, spoken, seen, sizes)
     row = 0
-    for code, names in zip(codes, (names_of(config), _colours(config), _letters(config)), strict=True):
+    for code, names in zip(codes, (names_of(config), colours_of(config), _letters(config)), strict=True):
         for name, number in names:
             token = token_of(tokenizer, name)
             if token is not None:
@@ -156,15 +155,6 @@ def _columns(config: Any) -> tuple[list[int], ...]:
     letter = [place + _waves(config) + 16 + config.letter_size * slot for place in waves for slot in range(2)]
     middle = [cell - 1 + config.cell_size - config.class_size for cell in cells]
     return cells, colour, letter, waves, middle
-
-
-def _colours(config: Any) -> list[tuple[str, int]]:
-    places = {name: number for number, name in enumerate(config.colours)}
-    forms: dict[str, int] = {}
-    for key, shade in COLOUR_WORDS.items():
-        for word in {shade.name, shade.vi, *shade.pl, *shade.ru}:
-            forms[word] = forms[" " + word] = places[key]
-    return list(forms.items())
 
 
 def _letters(config: Any) -> list[tuple[str, int]]:
