@@ -37,8 +37,8 @@ IMAGE_TOKENS, FRAME_TOKENS = 144 + NOTES, 12
 PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
 OUTLINE = 1.0  # what a location token of an outline counts
 OFTEN = {  # how eagerly a topic is drawn; some have many questions to a scene, some have one
-    "colour": 5.0, "presence": 2.0, "refer": 2.0, "segment": 4.0, "detect": 3.0, "read": 3.0, "caption": 2.5,
-    "summary": 0.4, "unknown": 1.0, "identify": 0.5, "relation": 0.6,
+    "colour": 5.0, "presence": 3.0, "refer": 2.0, "segment": 4.0, "detect": 3.0, "read": 3.0, "caption": 3.0,
+    "count": 1.5, "summary": 0.4, "unknown": 3.0, "identify": 0.5, "relation": 0.6,
 }  # fmt: skip
 SHOWN = ("colour", "presence", "count", "refer", "detect", "read", "segment", "chart", "change")  # topics in the log
 
@@ -73,9 +73,9 @@ class Row:
 
 def roughen(rng: random.Random, text: str) -> str:
     """A question as people type it: sometimes in lower case, sometimes without its question mark."""
-    if text and rng.random() < 0.25:
-        text = text[0].lower() + text[1:] if rng.random() < 0.6 else text.lower()
-    if text and rng.random() < 0.25:
+    if rng.random() < 0.1:
+        text = text.lower()
+    if rng.random() < 0.25:
         text = text.rstrip("?.! ") or text
     return text
 

@@ -1,11 +1,11 @@
 """How the shipped family writes: prompts, answers and samples as pieces and token ids. No torch.
 
-    <bos><image>...<user><detect>cat, dog<assistant>cat<loc_3><loc_9><loc_40><loc_51><eos>
+    <bos><image>...<user><detect> cat, dog<assistant>cat<loc_3><loc_9><loc_40><loc_51><eos>
 
 All images stand first, so that many questions can share one image prefix. A second turn is another
-`<user>...<assistant>...<eos>`. An outline stands behind the box of its thing: `<poly>`, four locations, then two for
-each point. Where no word of the question tells the language of the answer (`identify`, `detect` everything), and it is
-not English, `<sep>` and its code end the question.
+`<user>...<assistant>...<eos>`. Questions and labels begin as in the middle of a sentence. An outline stands behind the
+box of its thing: `<poly>`, four locations, then two for each point. Where no word of the question tells the language of
+the answer (`identify`, `detect` everything), and it is not English, `<sep>` and its code end the question.
 """
 
 from __future__ import annotations
@@ -59,13 +59,20 @@ def prompt_pieces(request: Request, sizes: Sequence[Size]) -> list[Piece]:
     preface = "\n".join(message.text for message in request.messages if message.role == "system")
     for message in turns[:-1]:
         if message.role == "user":
-            pieces += [Control("<user><ask>"), Plain(_joined(preface, message.text)), Control("<assistant>")]
+            pieces += [Control("<user><ask>"), Plain(flowing(_joined(preface, message.text))), Control("<assistant>")]
             preface = ""
         else:
             pieces += [Plain(message.text), Control("<eos>")]
     skill = "ask" if request.skill == "chat" else request.skill
     pieces += [Control(f"<user><{skill}>"), *_argument(request, sizes, preface), Control("<assistant>")]
     return pieces
+
+
+def flowing(text: str) -> str:
+    """Words as in the middle of a sentence: "Queen: colour?" has the token of "the queen" then, not "Q", "ue", "en"."""
+    if text[:1].isupper() and text[1:2].islower():
+        text = text[0].lower() + text[1:]
+    return text if not text or text[0].isspace() else f" {text}"
 
 
 def _joined(preface: str, text: str) -> str:
@@ -77,13 +84,15 @@ def _argument(request: Request, sizes: Sequence[Size], preface: str) -> list[Pie
     if request.skill == "identify" and request.region is not None:
         pieces.append(Control(boxes_text([request.region], sizes[0])[0]))
     elif request.skill == "caption":
-        pieces.append(Plain(_joined(preface, f"{request.detail}: {request.text}" if request.text else request.detail)))
+        pieces.append(
+            Plain(_joined(preface, f"{request.detail}:{flowing(request.text)}" if request.text else request.detail))
+        )
     elif request.skill == "detect":
-        pieces.append(Plain(", ".join(request.labels)))
+        pieces.append(Plain(",".join(map(flowing, request.labels))))
     elif request.skill == "extract":
         pieces.append(Plain(", ".join(leaf.title for leaf in _fields.leaves(request.schema or {}))))
     elif request.skill not in ("read", "identify"):
-        pieces.append(Plain(_joined(preface, request.text)))
+        pieces.append(Plain(flowing(_joined(preface, request.text))))
     # what names things without being told a word says in which language; any word of the question says it too
     told = request.text if request.skill == "caption" else request.labels if request.skill == "detect" else None
     if request.language != "en" and request.skill in ("caption", "detect", "identify") and not told:

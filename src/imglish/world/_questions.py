@@ -135,13 +135,21 @@ TABLE: Table = {
         "What does the image show?|What is shown here?|Tell me what you see.|"
         "Give me a description of this picture.|What can be seen in the image?|"
         "Say what is in this image.|How would you describe this picture?|Put this picture into words.|"
-        "What is going on in this image?||What do you see in this image?|Tell me what is in the picture.|"
+        "What is going on in this image?|Please describe this picture.|Describe what you see.|What is in this picture?|"
+        "Please write a caption.|Give the image a caption.|Tell me about this picture.|Describe the scene.|"
+        "Say what the picture shows.|Could you say what this picture shows?|What do we have here?|"
+        "Explain what is visible.|What can you see?|Tell me about the image.|Can you describe the image?|"
+        "Write down what you see.|What would you say about this picture?|I cannot see it, describe it to me.|"
+        "What is this a picture of?||What do you see in this image?|Tell me what is in the picture.|"
         "Could you describe this photo for me?|Write a description of the image.",
-        "pl": "Opisz obrazek.|Opisz ten obraz.|Napisz podpis.|Co przedstawia obrazek?|Powiedz, co widzisz.||"
+        "pl": "Opisz obrazek.|Opisz ten obraz.|Napisz podpis.|Co przedstawia obrazek?|Powiedz, co widzisz.|"
+        "Co jest na obrazku?|Opowiedz o tym obrazku.|Co widać na tym obrazie?||"
         "Jak opiszesz ten obrazek?",
         "vi": "Mô tả bức tranh.|Hãy mô tả hình ảnh này.|Viết chú thích cho ảnh.|Bức ảnh cho thấy gì?|"
-        "Nói cho tôi biết bạn thấy gì.||Bạn sẽ tả bức tranh này thế nào?",
-        "ru": "Опиши картинку.|Опиши это изображение.|Напиши подпись.|Что изображено?|Скажи, что ты видишь.||"
+        "Nói cho tôi biết bạn thấy gì.|"
+        "Trong ảnh có gì?|Kể về bức ảnh này.|Bạn nhìn thấy gì?||Bạn sẽ tả bức tranh này thế nào?",
+        "ru": "Опиши картинку.|Опиши это изображение.|Напиши подпись.|Что изображено?|Скажи, что ты видишь.|"
+        "Что на картинке?|Расскажи об этой картинке.|Что здесь видно?||"
         "Как бы ты описал эту картинку?",
     },
     "caption_full": {
