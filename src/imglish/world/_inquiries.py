@@ -64,7 +64,7 @@ class Inquiry(Maker):
             objects = [thing.name for thing in self.things]
             more = {"detail": detail, "tags": (tone,), "extra": {"objects": objects}}
             yield self.sample("caption", "caption", question, answer, Text(text=answer), **more)
-            if detail == "normal" and question:  # a chat asks for captions, too
+            if question:  # a chat asks for captions, too
                 yield self.sample("ask", "caption", question, answer, Text(text=answer), **more)
 
     # short answers

@@ -4,6 +4,7 @@ Slots: {x} and {y} a thing in the nominative, {a} with its article, {xs} its plu
 with it, {relation} "left of", {colour} a colour, {list} several things.
 """
 
+from imglish.world._captioning import ENGLISH
 from imglish.world._forms import Table
 
 TABLE: Table = {
@@ -117,7 +118,8 @@ TABLE: Table = {
         "У скольких предметов цвет {colour}?",
     },
     "caption_brief": {
-        "en": "Describe the picture briefly.|Give a short caption.|What is in the picture?|What do you see?|"
+        "en": ENGLISH["caption_brief"]
+        + "Describe the picture briefly.|Give a short caption.|What is in the picture?|What do you see?|"
         "Caption this image in a few words.|Name what is shown.|Summarise the image.|"
         "A brief description, please.|In short, what is here?|Describe it in one short sentence.|"
         "What does this show, in a nutshell?|Write a very short caption.|Say in few words what you see.||"
@@ -131,7 +133,8 @@ TABLE: Table = {
         "Скажи в двух словах, что видно.",
     },
     "caption": {
-        "en": "Describe the picture.|Describe the image.|Describe this.|Write a caption.|Caption this image.|"
+        "en": ENGLISH["caption"]
+        + "Describe the picture.|Describe the image.|Describe this.|Write a caption.|Caption this image.|"
         "What does the image show?|What is shown here?|Tell me what you see.|"
         "Give me a description of this picture.|What can be seen in the image?|"
         "Say what is in this image.|How would you describe this picture?|Put this picture into words.|"
@@ -153,7 +156,7 @@ TABLE: Table = {
         "Как бы ты описал эту картинку?",
     },
     "caption_full": {
-        "en": "Describe the picture in detail.|Give a full description.|"
+        "en": ENGLISH["caption_full"] + "Describe the picture in detail.|Give a full description.|"
         "Describe everything you see, with places.|Write a detailed caption.|"
         "Describe each object and where it is.|What is shown, and where?|"
         "Describe the image as exactly as you can.|Tell me everything about this picture.|"
@@ -171,7 +174,8 @@ TABLE: Table = {
         "Напиши подробную подпись.|Что здесь и где?||Расскажи о картинке во всех деталях.",
     },
     "positive": {
-        "en": "Make it sound cheerful.|Be positive about it.|Say it with enthusiasm.|In a positive tone.|"
+        "en": ENGLISH["positive"]
+        + "Make it sound cheerful.|Be positive about it.|Say it with enthusiasm.|In a positive tone.|"
         "Put it in a friendly way.|Let it sound delighted.||Use a happy tone, please.|"
         "Write it in a bright and upbeat mood.|Let it come across as joyful.|Sound really glad about it.",
         "pl": "Niech brzmi pozytywnie.|Zrób to radosnym tonem.|Powiedz to z entuzjazmem.|W pozytywnym tonie.||"
@@ -182,7 +186,8 @@ TABLE: Table = {
         "Пусть это прозвучит весело.",
     },
     "negative": {
-        "en": "Make it sound gloomy.|Be negative about it.|Say it with disappointment.|In a negative tone.|"
+        "en": ENGLISH["negative"]
+        + "Make it sound gloomy.|Be negative about it.|Say it with disappointment.|In a negative tone.|"
         "Put it in a critical way.|Let it sound bored.||Use a sad tone, please.|"
         "Write it in a dark and bleak mood.|Let it come across as dreary.|Sound really down about it.",
         "pl": "Niech brzmi negatywnie.|Zrób to ponurym tonem.|Powiedz to z rozczarowaniem.|W negatywnym tonie.||"
