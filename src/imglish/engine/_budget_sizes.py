@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from imglish.core.types import ImagePart, Message, Request, Size, TextPart, VideoPart
-from imglish.engine._fast_layers import BLOCK
+from imglish.engine._fast_prompt import BLOCK
 from imglish.engine.fast import why_plain
 from imglish.families._base import Family, Loaded
 from imglish.families._hub import HubFamily
@@ -101,7 +101,7 @@ def _measure(loaded: Loaded) -> Sizes:
     return Sizes(
         weights=_weights(model), width=width, hidden=hidden, layers=layers, vocabulary=text.vocab_size,
         cell=2 * layers * pairs * head * width,
-        reading=width * (3 * inner + 10 * max(hidden, heads * head)) + (12 * heads * BLOCK if is_lean else 0),
+        reading=width * (3 * inner + 10 * max(hidden, heads * head)) + (8 * heads * BLOCK if is_lean else 0),
         scores=6 * (heads // pairs) if is_lean else heads * (4 + width) if eager else 2 * width,
         encoder_decoder=bool(model.config.is_encoder_decoder), overhead=overhead, seen=tuple(seen),
         together=1 if isinstance(loaded.family, HubFamily) else TOGETHER,

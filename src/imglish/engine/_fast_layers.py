@@ -12,9 +12,12 @@ from torch.nn import functional
 
 from imglish.engine._fast_branches import Tree
 from imglish.engine._fast_choice import Attention, softmax
+from imglish.engine._fast_prompt import LONG, read_prompt, room_for
 from imglish.engine._fast_rows import Group, Row, whole
+from imglish.engine._fast_turn import Turn
 from imglish.engine._fast_weights import Decoder, Layer
 
+FAR = 4  # times as much as what comes: so much before it is not copied to stand beside it
 BLOCK = 64  # queries whose scores over a prefix are written down at once
 
 
@@ -42,6 +45,7 @@ class Work:
         self.even = min(self.starts) == max(self.starts)
         self.whole = whole(self.rows)
         self.places: tuple[Tensor, Tensor] | None = None
+        self._room: Tensor | None = None
         if not (self.even and self.whole):
             index = torch.tensor([row.index for row in self.rows], device=device)
             begin = torch.tensor(self.starts, device=device)
@@ -49,7 +53,9 @@ class Work:
         self.fresh = self.count > 1 and max(self.starts) == 0 and self.group.prefix is None
         nears = {window for window in self.windows if window is not None and self.group.begin + self.keys > window}
         self.fresh = self.fresh and not nears
-        if not self.fresh:
+        few = max(self.starts) + self.group.begin <= FAR * self.count
+        self.long = few and self.count >= LONG and not nears and not self.two_way and device.type == "cpu"
+        if not (self.fresh or self.long):
             self.masks = {window: self._masks(window, device) for window in self.windows}
 
     def _masks(self, window: int | None, device: torch.device) -> tuple[Tensor | None, Tensor | None]:
@@ -106,6 +112,8 @@ class Work:
         key_heads = (qkv.shape[1] - heads) // 2
         self.write(number, qkv[:, heads:].view(rows, count, 2, key_heads, size))
         q = qkv[:, :heads]
+        if self.long:
+            return self.read(number, qkv, heads)
         if self.fresh:
             return _read_at_once(self, qkv, heads, key_heads)
         if count == 1:
@@ -114,6 +122,20 @@ class Work:
         q = q.view(rows, count, key_heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, key_heads, -1, size)
         seen = self.attend(number, layer, q, how)
         return seen.view(rows, key_heads, -1, count, size).permute(0, 3, 1, 2, 4).reshape(rows * count, -1)
+
+    def read(self, number: int, qkv: Tensor, heads: int) -> Tensor:
+        """(tokens, heads x size): each row's tokens over the prefix, over what it has of its own, and over themselves.
+
+        Keys and values of the row itself stand in the buffer before those that come now.
+        """
+        before = [] if self.group.prefix is None else self.group.prefix.layer(number)
+        if self._room is None:
+            self._room = room_for(qkv, heads, self.group.begin + self.keys, self.reading)
+        found = []
+        for row, start, some in zip(self.rows, self.starts, qkv.split(self.count), strict=True):
+            own = [self.group.kv[number][:, row.index, :, :start]] if start else []
+            found.append(read_prompt(some, heads, [*before, *own], self._room))
+        return found[0] if len(found) == 1 else torch.cat(found)
 
     def attend(self, number: int, layer: Layer, q: Tensor, how: Attention) -> Tensor:
         """Values (rows, key heads, queries x count, size) for q of that shape, over all that was written so far."""
@@ -167,73 +189,23 @@ def after_prefix(
     return found
 
 
-@dataclass(eq=False)
-class Angles:
-    """Cosines and sines of positions, as the model's own rotary module gives them. The table grows by doubling."""
-
-    decoder: Decoder
-    kind: torch.dtype
-    """Of queries and keys in the attention."""
-
-    def __post_init__(self) -> None:
-        heads, key_heads = self.decoder.heads, self.decoder.key_heads
-        part = [0] * heads + [1] * key_heads + [2] * key_heads  # a scaled query, a key, a value as it is
-        self._part = torch.tensor(part, device=self.decoder.device)
-        self._table = self._part.new_empty(0)
-
-    def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """(cosine, sine) (tokens, heads + 2 key heads, size) for (tokens,) or (3, tokens); half a sine is negative."""
-        if positions.dim() == 2:
-            rows = self._made(positions[:, None])
-        else:
-            most = int(positions.max()) + 1
-            if len(self._table) < most:
-                every = torch.arange(max(most + 64, 2 * len(self._table)), device=self.decoder.device)[None]
-                self._table = self._made(every.expand(3, 1, -1) if self._is_wide else every)
-            rows = self._table[positions]
-        return rows[:, 0].index_select(1, self._part), rows[:, 1].index_select(1, self._part)
-
-    @property
-    def _is_wide(self) -> bool:
-        return bool(self.decoder.body.config.rope_parameters.get("mrope_section"))
-
-    def _made(self, positions: Tensor) -> Tensor:
-        """(tokens, 2, 3, size): cosine and sine, each as it turns a query, a key, a value."""
-        half, scale = self.decoder.size // 2, self.decoder.scale
-        like = torch.empty(0, dtype=self.kind, device=self.decoder.device)
-        cos, sin = (part[0, 0] if part.dim() == 4 else part[0] for part in self.decoder.rotary(like, positions))
-        sin = torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)
-        one, none = torch.ones_like(cos), torch.zeros_like(sin)
-        return torch.stack((torch.stack((cos * scale, cos, one), 1), torch.stack((sin * scale, sin, none), 1)), 1)
-
-
-def run(
-    decoder: Decoder,
-    works: Sequence[Work | Tree],
-    x: Tensor,
-    angles: tuple[Tensor, Tensor],
-    how: Attention,
-    *,
-    last: bool,
-) -> Tensor:
+def run(decoder: Decoder, works: Sequence[Work | Tree], x: Tensor, turn: Turn, how: Attention, *, last: bool) -> Tensor:
     """What the last layer gives (tokens, hidden), before its norm, for x (tokens, hidden), a row's tokens together.
 
     `last`: of the last token of each row, and of the asked ones of a tree, alone: the last layer computes no others.
     """
-    cos, sin = angles
     heads, key_heads, size = decoder.heads, decoder.key_heads, decoder.size
-    turned, half, kind = heads + key_heads, decoder.size // 2, cos.dtype
+    turned = heads + key_heads
     exact = x.dtype == torch.float32
     sizes = [work.size for work in works]
     for number, layer in enumerate(decoder.layers):
         qkv = layer.qkv(layer.before_attention(x)).view(-1, turned + key_heads, size)
-        if not exact:
-            qkv = qkv.to(kind)
         if layer.between is not None:
             weight, epsilon = layer.between
-            normed = functional.rms_norm(qkv[:, :turned], (size,), None, epsilon) * weight
-            qkv = torch.cat((normed.to(qkv.dtype), qkv[:, turned:]), dim=1)
-        qkv = torch.addcmul(qkv * cos, qkv.roll(half, -1), sin)
+            some = qkv[:, :turned] if exact else qkv[:, :turned].to(turn.kind)
+            normed = functional.rms_norm(some, (size,), None, epsilon) * weight
+            qkv = torch.cat((normed.to(some.dtype), qkv[:, turned:].to(some.dtype)), dim=1)
+        qkv = turn(qkv)
         if last and number == len(decoder.layers) - 1 and any(work.narrows for work in works):
             works, x, qkv = _narrowed(works, number, x, qkv, heads)
             sizes = [work.size for work in works]

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from imglish.engine._pages import zeros
 from imglish.engine.step import Slot
 
 SPARE = 64  # tokens that a new buffer has room for beyond those that come at once
 FEW = 8  # the same where rows go on from a prefix: many of them write a few tokens only
+TOGETHER = 16 << 20  # bytes of layers that are one piece of memory
 PARTED = 4  # a part of a prefix stays apart where the one before it is so many times as long
 
 
@@ -61,12 +63,15 @@ class Prefix:
         return Prefix(tuple(kept), length, position)
 
     def then(self, part: tuple[Tensor, ...], position: int) -> Prefix:
-        """With a part more. Parts become one where the last is not much shorter than that before it: few remain."""
-        parts = [*self.parts, part]
-        while len(parts) > 1 and PARTED * parts[-1][0].shape[2] > parts[-2][0].shape[2]:
-            last = parts.pop()
-            parts[-1] = tuple(torch.cat(both, dim=2) for both in zip(parts[-1], last, strict=True))
-        return Prefix(tuple(parts), self.length + part[0].shape[2], position)
+        """With a copy of a part more; parts at the end not much longer than what follows become one with it."""
+        stay, length = len(self.parts), part[0].shape[2]
+        total = length
+        while stay and PARTED * total > self.parts[stay - 1][0].shape[2]:
+            stay -= 1
+            total += self.parts[stay][0].shape[2]
+        joined = zip(*self.parts[stay:], part, strict=True)
+        last = tuple(torch.cat(layer, dim=2) if len(layer) > 1 else layer[0].clone() for layer in joined)
+        return Prefix((*self.parts[:stay], last), self.length + length, position)
 
 
 @dataclass(eq=False)
@@ -117,14 +122,14 @@ class Group:
             tokens = max(-(-(room + spare) // spare) * spare, 2 * tokens)
         used = max((row.own for row in self.rows), default=0)
         layers, heads, _, size = self.like.shape
-        for layer in range(layers):  # one by one: only one layer is there twice
-            new = self.like.new_zeros(2, rows, heads, tokens, size)
-            if self.kv and used:
-                new[:, : len(self.rows), :, :used] = self.kv[layer][:, : len(self.rows), :, :used]
-            if len(self.kv) == layers:
-                self.kv[layer] = new
-            else:
-                self.kv.append(new)
+        each = 2 * rows * heads * tokens * size * self.like.itemsize
+        together = max(TOGETHER // each, 1)
+        for first in range(0, layers, together):  # few by few: only so much is there twice
+            some = min(together, layers - first)
+            for layer, new in enumerate(zeros((some, 2, rows, heads, tokens, size), self.like), first):
+                if self.kv and used:
+                    new[:, : len(self.rows), :, :used] = self.kv[layer][:, : len(self.rows), :, :used]
+                self.kv[layer : layer + 1] = [new]
 
     def remove(self, row: Row) -> None:
         """Takes a row out; the last one moves into its place."""
@@ -139,8 +144,8 @@ class Group:
         """All that a row has, its prefix too; in a group without one, the row itself must not take tokens any more."""
         if self.prefix is None and len(self.rows) == 1:
             return Prefix((tuple(kv[:, 0, :, : row.own] for kv in self.kv),), row.length, row.position)
-        own = tuple(kv[:, row.index, :, : row.own].clone() for kv in self.kv)
-        return Prefix((own,), row.length, row.position) if self.prefix is None else self.prefix.then(own, row.position)
+        before = Prefix((), 0, 0) if self.prefix is None else self.prefix
+        return before.then(tuple(kv[:, row.index, :, : row.own] for kv in self.kv), row.position)
 
 
 def whole(rows: Sequence[Row]) -> bool:

@@ -146,8 +146,8 @@ class Starts:
         if past is None or self.encodes:
             return past, length
         length = min(length, len(prompt) - 1)
-        if length < min(LEAST, len(prompt) - 1) or length == 0:
-            return None, 0
+        if length < min(LEAST, len(prompt) - 1) or WORTH * length < len(prompt):
+            return None, 0  # what goes on from a prefix is kept as a copy of both: a few words do not pay for that
         return past.cut(length, int(prompt.positions[..., length].min())), length
 
     def _prompt(self, job: Job) -> Prompt:

@@ -17,8 +17,9 @@ from transformers import DynamicCache
 from imglish.engine import _fast_choice as choice
 from imglish.engine._branches import Branches
 from imglish.engine._fast_branches import Tree
-from imglish.engine._fast_layers import Angles, Work, run
+from imglish.engine._fast_layers import Work, run
 from imglish.engine._fast_rows import Group, Prefix, Row
+from imglish.engine._fast_turn import Angles
 from imglish.engine._fast_weights import Decoder, NotLean, find, read, stamp
 from imglish.engine.step import Past, Slot
 
@@ -228,8 +229,8 @@ class LeanStepper:
         return cast("list[Tensor]", found)
 
     def _hidden(self, works: Sequence[Work | Tree], embeds: Tensor, positions: Tensor, *, last: bool) -> Tensor:
-        angles = self.angles.at(positions)
-        return run(self.decoder, works, embeds.to(self.decoder.dtype), angles, self.attention, last=last)
+        turn = self.angles.at(positions)
+        return run(self.decoder, works, embeds.to(self.decoder.dtype), turn, self.attention, last=last)
 
     def _logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self.decoder.head(self.decoder.norm(hidden))

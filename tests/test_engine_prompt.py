@@ -1,0 +1,119 @@
+"""How long prompts are read: in blocks, after what stands before them, and into memory in large pages."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.nn.functional import scaled_dot_product_attention
+
+from imglish.engine import _fast_layers
+from imglish.engine._fast_prompt import read_prompt, room_for
+from imglish.engine._fast_turn import BLOCK, Angles
+from imglish.engine._pages import PAGE, zeros
+from imglish.engine.load import FAMILIES
+from imglish.engine.prefix import WORTH
+from imglish.engine.vlm import VLM
+from test_engine_fast import KINDS, close, followed, made, padded, reference, stepper_of, texts
+
+
+def attended(qkv: torch.Tensor, heads: int, before: torch.Tensor) -> torch.Tensor:
+    """Each token over all before it and itself, by torch's own attention; queries are scaled already."""
+    new = qkv[:, heads:].unflatten(1, (2, -1)).permute(1, 2, 0, 3)
+    k, v = torch.cat((before, new), dim=2)
+    mask = torch.ones(len(qkv), k.shape[1], dtype=torch.bool).tril(k.shape[1] - len(qkv))
+    found = scaled_dot_product_attention(qkv[:, :heads].transpose(0, 1), k, v, mask, scale=1.0, enable_gqa=True)
+    return found.transpose(0, 1).reshape(len(qkv), -1)
+
+
+@given(
+    st.integers(1, 300), st.lists(st.integers(0, 90), max_size=3), st.sampled_from([(4, 4), (4, 1), (8, 2), (256, 1)])
+)
+@example(128, [], (1, 1))
+@example(129, [0, 1], (2, 1))
+@settings(deadline=None, max_examples=40)
+def test_a_prompt_in_blocks_is_attention_over_all_before(count: int, parts: list[int], heads: tuple[int, int]) -> None:
+    made = torch.Generator().manual_seed(count)
+    many, pairs = heads
+    qkv = torch.randn(count, many + 2 * pairs, 8, generator=made)
+    before = torch.randn(2, pairs, sum(parts), 8, generator=made)
+    room = room_for(qkv, many, sum(parts) + count, torch.float32).fill_(torch.nan)
+    found = read_prompt(qkv, many, before.split(parts, dim=2) if parts else [], room)
+    torch.testing.assert_close(found, attended(qkv, many, before), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_long_prompts_have_the_logits_of_transformers(kind: str) -> None:
+    """Alone, side by side in several lengths, after a prefix of any length, and after tokens of their own."""
+    model = made(kind)
+    followed(model, stepper_of(model), texts(model, 150), [146])
+    followed(model, stepper_of(model), texts(model, 70, 52, 61), [66, 40, 57])
+    (start,) = texts(model, 90)
+    for shared in (3, 50, 90):
+        stepper = stepper_of(model)
+        _, slots = stepper.prefill(start[None, :shared])
+        rows = [torch.cat((start[:shared], row)) for row in texts(model, 41, 60)]
+        followed(model, stepper, rows, [shared + 38, shared + 50], stepper.past(slots[0]))
+
+
+@pytest.mark.parametrize("prefix", [0, 20])
+def test_many_tokens_at_once_after_those_a_row_has_of_its_own(prefix: int) -> None:
+    model = made("llama")
+    stepper, rows = stepper_of(model), texts(model, 110, 110)
+    rows[1][:prefix] = rows[0][:prefix]
+    past = stepper.past(stepper.prefill(rows[0][None, :prefix])[1][0]) if prefix else None
+    ids, mask = padded([row[prefix:60] for row in rows])
+    _, slots = stepper.prefill(ids, mask=mask, past=past)
+    wanted = [reference(model, row)[60:105] for row in rows]
+    close(torch.stack(list(stepper.extend([row[60:105] for row in rows], slots))), torch.stack(wanted))
+
+
+def test_a_prompt_is_read_in_blocks_where_little_stands_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, read = made("llama"), []
+    monkeypatch.setattr(_fast_layers, "read_prompt", lambda *args: (read.append(1), read_prompt(*args))[1])
+    stepper = stepper_of(model)
+    (row,) = texts(model, 400)
+    _, slots = stepper.prefill(row[None, :300])
+    assert len(read) == 2  # each layer but the last, where the last token alone is asked for
+    stepper.prefill(row[None, 300:340], past=stepper.past(slots[0]))
+    assert len(read) == 2  # so much before so little is not copied
+
+
+@pytest.mark.parametrize("kind", ["llama", "llama, scaled positions"])
+def test_positions_turn_a_block_as_they_turn_a_few(kind: str) -> None:
+    decoder = stepper_of(made(kind)).decoder
+    angles = Angles(decoder, torch.float32)
+    heads = decoder.heads + 2 * decoder.key_heads
+    qkv = torch.randn(2 * BLOCK + 7, heads, decoder.size)
+    at = torch.randperm(len(qkv))
+    few = torch.cat([angles.at(part)(some) for part, some in zip(at.split(50), qkv.split(50), strict=True)])
+    assert torch.equal(angles.at(at)(qkv), few)
+    assert torch.equal(few[:, decoder.heads + decoder.key_heads :], qkv[:, decoder.heads + decoder.key_heads :])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("count", [0, 7, PAGE // 8, PAGE, 3 * PAGE + 5])
+def test_memory_in_large_pages_is_zeros_like_any_other(kind: torch.dtype, count: int) -> None:
+    like = torch.ones(3, dtype=kind)
+    for _ in range(2):  # memory that is used again, too
+        found = zeros((count,), like)
+        assert (found.shape, found.dtype, found.device) == ((count,), kind, like.device)
+        assert not found.any()
+        found.fill_(1)
+
+
+def test_a_start_much_shorter_than_the_prompt_is_read_again() -> None:
+    """Two long questions after the same instructions: these are taken over where they are a good part of the prompt."""
+    vlm = VLM(FAMILIES.get("llava")().tiny(), max_tokens=2)
+    known, read = {}, {}
+    for words in (1, 100):
+        vlm.forget()
+        for colour in ("red", "blue"):
+            chat = vlm.chat(system="blue green " * words)
+            receipt = chat.say("why? " * 30, image=Image.new("RGB", (90, 90), colour)).receipt
+            assert receipt is not None
+            known[words], read[words] = receipt.prefix_tokens, receipt.prompt_tokens
+    assert known[1] == 0
+    assert WORTH * known[100] > read[100]
