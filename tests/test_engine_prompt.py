@@ -81,6 +81,71 @@ def test_a_prompt_is_read_in_blocks_where_little_stands_before_it(monkeypatch: p
     assert len(read) == 2  # so much before so little is not copied
 
 
+@pytest.mark.parametrize("kind", ["llama", "llama, wide heads", "qwen2, window in upper layers"])
+@pytest.mark.parametrize("written", [1, 20, 200])
+def test_a_row_goes_on_behind_what_is_kept_of_it(kind: str, written: int) -> None:
+    """In the same memory as long as there is room; what is kept stays as it is, whatever the row does."""
+    model = made(kind)
+    stepper = stepper_of(model)
+    (row,) = texts(model, 290)
+    _, (slot,) = stepper.prefill(row[None, :50])
+    kept = stepper.past(slot)
+    before = [layer.clone() for layer in kept.parts[0]]
+    wanted = reference(model, row)
+    assert stepper.past(slot) is kept
+    for token in row[50 : 50 + written]:
+        logits = stepper.step(token[None], [slot])
+    close(logits[0], wanted[49 + written])
+    longer = stepper.past(slot)
+    assert (kept.length, longer.length) == (50, 50 + written)
+    for past in (longer, kept):  # a text that goes on from either, and one beside it
+        one, _ = stepper.prefill(row[None, past.length : 280], past=past)
+        close(one[0], wanted[279])
+        close(stepper.step(row[None, 50 + written], stepper.fork(slot))[0], wanted[50 + written])
+    assert all(torch.equal(layer, old) for layer, old in zip(kept.parts[0], before, strict=True))
+
+
+def test_a_row_that_forgets_more_than_is_kept_of_it_leaves_that_alone() -> None:
+    model = made("llama")
+    stepper = stepper_of(model)
+    row, other = texts(model, 60, 60)
+    _, (slot,) = stepper.prefill(row[None, :50])
+    kept = stepper.past(slot)
+    before = [layer.clone() for layer in kept.parts[0]]
+    stepper.rewind(slot, 30, 30)
+    mixed = torch.cat((row[:30], other[:40]))
+    close(stepper.extend([mixed[30:].tolist()], [slot])[0], reference(model, mixed)[30:])
+    assert all(torch.equal(layer, old) for layer, old in zip(kept.parts[0], before, strict=True))
+
+
+def test_a_row_that_outgrows_its_memory_does_not_take_along_what_is_kept() -> None:
+    model = made("llama")
+    stepper = stepper_of(model)
+    (row,) = texts(model, 480)
+    _, (slot,) = stepper.prefill(row[None, :384])
+    kept = stepper.past(slot)
+    for token in row[384:464]:
+        logits = stepper.step(token[None], [slot])
+    close(logits[0], reference(model, row)[463])
+    assert sum(kv.nbytes for kv in slot.group.kv) < kept.nbytes / 2
+    assert kept.storages.keys() < stepper.past(slot).storages.keys()
+
+
+def test_what_is_kept_of_a_row_is_not_copied_and_nobody_else_writes_there() -> None:
+    model = made("llama")
+    stepper = stepper_of(model)
+    one, two = texts(model, 60, 60)
+    _, (slot,) = stepper.prefill(one[None, :40])
+    kept = stepper.past(slot)
+    logits, (beside,) = stepper.prefill(two[None, :40])
+    assert kept.storages.keys() == {kv.untyped_storage().data_ptr() for kv in slot.group.kv}
+    stepper.drop([slot])
+    close(logits[0], reference(model, two[:40])[-1])
+    close(stepper.step(two[None, 40], [beside])[0], reference(model, two[:41])[-1])
+    again, _ = stepper.prefill(one[None, 40:], past=kept)
+    close(again[0], reference(model, one)[-1])
+
+
 @pytest.mark.parametrize("kind", ["llama", "llama, scaled positions"])
 def test_positions_turn_a_block_as_they_turn_a_few(kind: str) -> None:
     decoder = stepper_of(made(kind)).decoder

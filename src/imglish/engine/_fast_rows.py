@@ -96,11 +96,20 @@ class Group:
     """(layers, key heads, 0, size): what a buffer is made of, of its precision and device."""
     rows: list[Row] = field(default_factory=list)
     kv: list[Tensor] = field(default_factory=list)
+    kept: Prefix | None = None
+    """What somebody keeps of the only row of a group without a prefix: the row goes on behind it in the same memory."""
 
     @property
     def begin(self) -> int:
         """How many tokens the prefix has."""
         return 0 if self.prefix is None else self.prefix.length
+
+    @property
+    def key(self) -> tuple[int, ...] | None:
+        """What rows join it by; None is that of rows that begin with nothing. None join one that is kept."""
+        if self.prefix is not None:
+            return self.prefix.key
+        return None if self.kept is None else (id(self), -1)
 
     def add(self, count: int, *, length: int, position: int, room: int) -> list[Row]:
         """New rows, with room for so many tokens of their own each."""
@@ -141,9 +150,11 @@ class Group:
             last.index = row.index
 
     def freeze(self, row: Row) -> Prefix:
-        """All that a row has, its prefix too; in a group without one, the row itself must not take tokens any more."""
+        """All that a row has, its prefix too; without a copy where the row is alone and began with none."""
         if self.prefix is None and len(self.rows) == 1:
-            return Prefix((tuple(kv[:, 0, :, : row.own] for kv in self.kv),), row.length, row.position)
+            if self.kept is None or self.kept.length != row.length:
+                self.kept = Prefix((tuple(kv[:, 0, :, : row.own] for kv in self.kv),), row.length, row.position)
+            return self.kept
         before = Prefix((), 0, 0) if self.prefix is None else self.prefix
         return before.then(tuple(kv[:, row.index, :, : row.own] for kv in self.kv), row.position)
 

@@ -134,6 +134,8 @@ class LeanStepper:
     def fork(self, slot: Slot, count: int = 1) -> list[Slot]:
         row = _row(slot)
         prefix = self.past(slot)
+        if row.group.kept is not None:
+            self._move(row, prefix)  # all of them stand side by side
         return list(self._group(prefix).add(count, length=row.length, position=row.position, room=1))
 
     def branches_to(self, length: int) -> bool:
@@ -160,9 +162,9 @@ class LeanStepper:
     @torch.inference_mode()
     def rewind(self, slot: Slot, length: int, position: int) -> None:
         row = _row(slot)
-        if length < row.group.begin:
-            assert row.group.prefix is not None
-            self._move(row, row.group.prefix.cut(length, position))
+        known = row.group.prefix or row.group.kept
+        if known is not None and length < known.length:  # others go on from there
+            self._move(row, known.cut(length, position))
         row.length, row.position = length, position
 
     @torch.inference_mode()
@@ -170,8 +172,11 @@ class LeanStepper:
         row = _row(slot)
         if row.own == 0 and row.group.prefix is not None:
             return row.group.prefix
-        prefix = row.group.freeze(row)
-        if row.group.prefix is None:
+        group, before = row.group, row.group.key
+        prefix = group.freeze(row)
+        if group.key != before:  # the row goes on alone behind what is kept now
+            self._groups[group.key] = self._groups.pop(before)
+        elif group.prefix is group.kept is None:
             self._move(row, prefix)  # what it has is not kept twice
         return prefix
 
@@ -195,15 +200,29 @@ class LeanStepper:
         row.group.reserve(row.index + 1, 1)
         row.group.rows.append(row)
 
+    def _outgrown(self, row: Row, kept: Prefix) -> Group:
+        """The group in which a row goes on that has no room left behind what is kept of it: that is not copied."""
+        length, position = row.length, row.position
+        own = [kv[:, 0, :, kept.length : row.own] for kv in row.group.kv]
+        self._move(row, kept)
+        row.group.reserve(len(row.group.rows), length - kept.length)
+        for kv, written in zip(row.group.kv, own, strict=True):
+            kv[:, row.index, :, : written.shape[2]] = written
+        row.length, row.position = length, position
+        return row.group
+
     def _leave(self, row: Row) -> None:
         group = row.group
         group.remove(row)
         if not group.rows:
-            del self._groups[None if group.prefix is None else group.prefix.key]
+            del self._groups[group.key]
 
     def _work(self, rows: Sequence[Row], count: int) -> Work:
-        group = rows[0].group
-        group.reserve(len(group.rows), max(row.own for row in rows) + count)
+        group, most = rows[0].group, max(row.own for row in rows) + count
+        if group.kept is not None and most > group.kv[0].shape[3]:
+            most -= group.kept.length
+            group = self._outgrown(rows[0], group.kept)
+        group.reserve(len(group.rows), most)
         return Work(group, rows, count, self._windows, self.queries, self.decoder.dtype, self.two_way)
 
     def _forward(
