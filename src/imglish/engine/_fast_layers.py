@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imglish.engine._fast_branches import Tree
-from imglish.engine._fast_choice import Attention, softmax
+from imglish.engine._fast_choice import Attention, plain_attention, softmax
 from imglish.engine._fast_prompt import LONG, read_prompt, room_for
 from imglish.engine._fast_rows import Group, Row, whole
 from imglish.engine._fast_turn import Turn
@@ -46,6 +46,7 @@ class Work:
         self.whole = whole(self.rows)
         self.places: tuple[Tensor, Tensor] | None = None
         self._room: Tensor | None = None
+        self.lone = self.count == len(self.group.rows) == 1 and self.group.prefix is None
         if not (self.even and self.whole):
             index = torch.tensor([row.index for row in self.rows], device=device)
             begin = torch.tensor(self.starts, device=device)
@@ -110,6 +111,8 @@ class Work:
         """(tokens, heads x size) for (tokens, heads + 2 key heads, size)."""
         rows, count, size = len(self.rows), self.count, qkv.shape[-1]
         key_heads = (qkv.shape[1] - heads) // 2
+        if self.lone and how is plain_attention:
+            return self.attended_alone(number, layer, qkv[0], heads)
         self.write(number, qkv[:, heads:].view(rows, count, 2, key_heads, size))
         q = qkv[:, :heads]
         if self.long:
@@ -122,6 +125,18 @@ class Work:
         q = q.view(rows, count, key_heads, -1, size).permute(0, 2, 3, 1, 4).reshape(rows, key_heads, -1, size)
         seen = self.attend(number, layer, q, how)
         return seen.view(rows, key_heads, -1, count, size).permute(0, 3, 1, 2, 4).reshape(rows * count, -1)
+
+    def attended_alone(self, number: int, layer: Layer, qkv: Tensor, heads: int) -> Tensor:
+        """The same for the one token of the only row, (heads + 2 key heads, size): each operation has its price."""
+        size, at = qkv.shape[-1], self.starts[0]
+        buffer = self.group.kv[number][:, 0]
+        buffer[:, :, at] = qkv[heads:].view(2, -1, size)
+        k, v = buffer[:, :, : at + 1]
+        scores = torch.bmm(qkv[:heads].view(len(k), -1, size), k.mT)
+        own = self.masks[layer.window][1]
+        if own is not None:
+            scores = scores + own[0]
+        return torch.bmm(softmax(scores), v).view(1, -1)
 
     def read(self, number: int, qkv: Tensor, heads: int) -> Tensor:
         """(tokens, heads x size): each row's tokens over the prefix, over what it has of its own, and over themselves.

@@ -67,11 +67,11 @@ class Angles:
         if positions.dim() == 2:
             rows = self._made(positions[:, None])
         else:
-            most = int(positions.max()) + 1
-            if len(self._table) < most:
-                every = torch.arange(max(most + 64, 2 * len(self._table)), device=self.decoder.device)[None]
-                self._table = self._made(every.expand(3, 1, -1) if self._is_wide else every)
-            rows = self._table[positions]
+            most, table = int(positions.max()) + 1, self._table
+            if len(table) < most:
+                every = torch.arange(max(most + 64, 2 * len(table)), device=self.decoder.device)[None]
+                self._table = table = self._made(every.expand(3, 1, -1) if self._is_wide else every)
+            rows = table[most - 1 : most] if len(positions) == 1 else table[positions]
         return Turn(rows, self.decoder.heads, self.decoder.key_heads, self._part)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -95,6 +95,8 @@ class Decoder:
     body: Any
     """The module of transformers that all this was read from, without the output layer."""
     stamp: tuple[int, ...]
+    angles: dict[torch.dtype, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Those of positions by the precision they are in: every stepper of this decoder has the same."""
 
 
 def read(model: Any) -> Decoder:
@@ -232,15 +234,14 @@ def _matrix(modules: Sequence[Any], flow: torch.dtype, layout: Layout) -> Matrix
             if module.bias is None:
                 raise NotLean("some of its matrices have a bias, and others beside them have none")
         bias = fused([module.bias for module in modules])
-    if weight.dtype != flow:
-        return partial(_converted, weight, bias)
+    matrix: Matrix = partial(functional.linear, weight=weight, bias=bias)
     if layout != Layout():
-        return Laid(weight, packed(weight) if layout.one or layout.some else None, bias, layout)
-    return partial(functional.linear, weight=weight, bias=bias)
+        matrix = Laid(weight, packed(weight) if layout.one or layout.some else None, bias, layout)
+    return matrix if weight.dtype == flow else partial(_converted, weight.dtype, matrix)
 
 
-def _converted(weight: Tensor, bias: Tensor | None, x: Tensor) -> Tensor:
-    return functional.linear(x.to(weight.dtype), weight, bias)
+def _converted(kind: torch.dtype, matrix: Matrix, x: Tensor) -> Tensor:
+    return matrix(x.to(kind))
 
 
 def _dense(body: Any, head: Any) -> list[Tensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -28,12 +29,16 @@ class Rules:
     words: tuple[tuple[int, ...], ...] = ()
     """Runs of tokens that are never written."""
 
+    @cached_property
+    def _never(self) -> Tensor:
+        return torch.tensor(self.suppressed, dtype=torch.long)
+
     def apply(self, logits: Tensor, seen: Sequence[int], written: Sequence[int]) -> Tensor:
         """Logits (vocab,) as they count; `seen` are all tokens so far (the prompt's, too), `written` the answer's."""
         begins = not written and (self.first is not None or bool(self.not_first))
         if not (begins or self.suppressed or self.no_repeat or self.words or self.repetition_penalty != 1):
             return logits
-        logits = logits.clone()
+        logits = logits.index_fill(0, self._never.to(logits.device), -torch.inf)
         if self.repetition_penalty != 1:
             known = torch.tensor(sorted(set(seen)), device=logits.device)
             score = logits[known]
@@ -44,8 +49,6 @@ class Rules:
         for run in self.words:
             if len(run) == 1 or tuple(seen[-len(run) + 1 :]) == run[:-1]:
                 logits[run[-1]] = -torch.inf
-        if self.suppressed:
-            logits[list(self.suppressed)] = -torch.inf
         if not written:
             if self.not_first:
                 logits[list(self.not_first)] = -torch.inf

@@ -145,7 +145,7 @@ class Loop:
                 token = run.draw.token(logits)
                 self._take(run, token, _logprob(logits, token))
         if greedy:
-            together = torch.stack([logits for _, logits in greedy])
+            together = greedy[0][1][None] if len(greedy) == 1 else torch.stack([logits for _, logits in greedy])
             best = together.argmax(-1)
             values = together.log_softmax(-1).gather(-1, best[:, None])[:, 0]
             for (run, _), token, value in zip(greedy, best.tolist(), values.tolist(), strict=True):
