@@ -10,6 +10,7 @@ from random import Random
 
 from imglish.world._forms import Table, wordings
 from imglish.world._scene import Language, Wording
+from imglish.world._unanswerable import ENGLISH
 
 UNKNOWN: dict[Language, str] = {
     "en": "I don't know.",
@@ -20,7 +21,8 @@ UNKNOWN: dict[Language, str] = {
 
 TABLE: Table = {
     "unknown": {
-        "en": "What is the capital of France?|Who is the president of the United States?|Who painted this picture?|"
+        "en": ENGLISH
+        + "What is the capital of France?|Who is the president of the United States?|Who painted this picture?|"
         "When was this photo taken?|Where was this picture taken?|What is the weather like in London today?|"
         "How old is the owner of this?|What will happen next?|What is the name of the person?|Who won the World Cup?|"
         "How much does this cost?|What is the meaning of life?|Translate this into Japanese.|Write me a poem.|"
