@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _engine_machine import now, wait
+from _engine_machine import bandwidth, now, wait
 from _engine_models import build, endless, files, picture
 from _engine_plain import Plain
 
@@ -94,6 +94,11 @@ class Bench:
     def decoding(self) -> tuple[list[float], list[float]]:
         """Tokens a second of one request after its first token: the engine's and the peer's, as they were measured."""
         return [], []
+
+    @cached_property
+    def reading(self) -> list[float]:
+        """Bytes that memory was read at in a second beside each of the engine's: it changes from minute to minute."""
+        return []
 
     @cached_property
     def quantised(self) -> tuple[VLM, Agreement]:
@@ -211,6 +216,7 @@ def decode(bench: Bench) -> Iterator[Pair]:
 
     def ours() -> float:
         bench.decoding[0].append(bench.speed(bench.vlm, request, tokens))
+        bench.reading.append(bandwidth(bench.device, quick=bench.quick))
         return 1 / bench.decoding[0][-1]
 
     def theirs() -> float:

@@ -99,6 +99,7 @@ def measure(report: Report, bench: Bench, given: Any) -> None:
         else:
             report.add(compared(bench, name, given.samples))
         if name == "int8":
+            report.add(beside_plain(report, bench, given.samples))
             found = bench.quantised[1]
             report.add(row(f"{letter}/int8/agreement", found.same, unit="of the most probable tokens the same"))
         if name in ROWS and name != "int8":
@@ -111,7 +112,7 @@ def compared(bench: Bench, name: str, samples: int) -> dict[str, Any]:
     """One row: medians of what both took; who begins changes from run to run."""
     parts = ROWS[name].parts
     list(itertools.islice(run(bench, name, 0), 1 if parts else None))  # what a first call prepares is not counted
-    for kept in bench.decoding:
+    for kept in (*bench.decoding, bench.reading):
         kept.clear()
     bench.vlm.forget()
     return result(bench, name, [pair for number in range(1 if parts else samples) for pair in run(bench, name, number)])
@@ -144,13 +145,27 @@ def share(report: Report, bench: Bench, samples: int) -> dict[str, Any]:
     """What share of a token's time reading the weights once would take; `against` is the peer's share."""
     if len(bench.decoding[0]) < samples:
         compared(bench, "decode", samples)
-    speed = next(one["value"] for one in report.rows if one["name"] == "machine/bandwidth") * 1e9
-    reading = read_bytes(bench.loaded) / speed
-    ours, theirs = ([value * reading for value in kept] for kept in bench.decoding)
+    size = read_bytes(bench.loaded)
+    ours, theirs = (
+        [size * speed / reading for speed, reading in zip(kept, bench.reading, strict=True)] for kept in bench.decoding
+    )
     value, against = statistics.median(ours), statistics.median(theirs)
     return row(
         f"{bench.letter}/bandwidth", value, (min(ours), max(ours)), against=against, ratio=value / against,
         aim=SHARE if bench.letter == "b" else None, unit="of the memory bandwidth",
+    )  # fmt: skip
+
+
+def beside_plain(report: Report, bench: Bench, samples: int) -> dict[str, Any]:
+    """What the engine has in int8 against the peer in the model's own precision, as it stands in the row `decode`."""
+    if len(bench.decoding[0]) < samples:
+        compared(bench, "decode", samples)
+    one = next(one for one in report.rows if one["name"] == f"{bench.letter}/int8")
+    against = statistics.median(bench.decoding[1])
+    interval = (one["low"], one["high"])
+    return row(
+        f"{bench.letter}/int8/plain", one["value"], interval, against=against, ratio=one["value"] / against,
+        unit=one["unit"],
     )  # fmt: skip
 
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
 from imglish.engine._sampling import Rules
-from imglish.engine.cache import FeatureCache, Shelf, kind_of
+from imglish.engine._shelf import Shelf
+from imglish.engine.cache import FeatureCache, kind_of
 from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
 from imglish.engine.loop import Job

@@ -8,16 +8,20 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
 import imglish
 from imglish.core.results import Text
+from imglish.engine._shelf import Shelf
+from imglish.engine.cache import kind_of
 from imglish.engine.load import FAMILIES
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
@@ -126,3 +130,75 @@ def test_whatever_the_features_of_the_shipped_family_depend_on_is_a_miss(change:
     if change is not None:
         change(second, image)
     assert hits(answer(second, tmp_path, image)) == (0 if change is not None else 1)
+
+
+def shelved(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_a_disk_that_is_full_costs_no_answer_and_nothing_that_was_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    loaded, image = shipped(), picture()
+    first = answer(loaded, tmp_path, image)
+    (kept,) = tmp_path.iterdir()
+    before = kept.read_bytes()
+
+    def half(tensors: Any, path: Path) -> None:
+        Path(path).write_bytes(before[:100])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", half)
+    vlm = VLM(shipped(), max_tokens=6)
+    vlm.keep_in(tmp_path)
+    shelf = vlm._runner.features.shelf
+    assert shelf is not None
+    for seed in (1, 2):
+        assert hits(vlm.ask(picture(seed), "How many?")) == 0
+    assert caplog.text.count("No space left") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
+    key = next(key for key in vlm._runner.features if isinstance(key, tuple))
+    shelf.put((*key[:1], *_of(image, loaded)[1:]), vlm._runner.features[key])  # again under the name that is kept
+    assert kept.read_bytes() == before
+    assert answer(shipped(), tmp_path, image).raw == first.raw
+
+
+def _of(image: Image.Image, loaded: Loaded) -> tuple[Any, ...]:
+    """The key under which the features of a picture are kept."""
+    vlm = VLM(loaded, max_tokens=1)
+    vlm.ask(image, "How many?")
+    (key,) = vlm._runner.features
+    assert isinstance(key, tuple)
+    return key
+
+
+def test_a_folder_that_several_write_to_stays_bounded_and_files_that_go_away_are_misses(tmp_path: Path) -> None:
+    loaded = shipped()
+    kind = kind_of(loaded)
+    value = (torch.zeros(256),)
+    shelves = [Shelf(tmp_path, loaded, most_bytes=64_000) for _ in range(3)]
+    for number in range(240):
+        shelves[number % 3].put((kind, number), value)
+        assert shelved(tmp_path) <= 64_000 * (1 + 3 / 16)
+    assert shelves[0].find((kind, 239)) is not None
+    assert shelves[0].find((kind, 0)) is None
+    old = tmp_path / "a.1.part"
+    old.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    (tmp_path / "b.2.part").write_bytes(b"half")  # somebody is writing it
+    for number in range(240, 300):
+        shelves[0].put((kind, number), value)
+    assert [path.name for path in tmp_path.glob("*.part")] == ["b.2.part"]
+
+
+def test_threads_that_keep_the_same_picture_at_once_do_not_disturb_one_another(tmp_path: Path) -> None:
+    loaded = shipped()
+    key, value = (kind_of(loaded), "picture"), (torch.arange(100_000.0),)
+    shelf = Shelf(tmp_path, loaded)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: shelf.put(key, value), range(64)))
+    found = shelf.find(key)
+    assert found is not None
+    assert torch.equal(found[0], value[0])
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not shelf._fails

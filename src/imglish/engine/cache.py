@@ -6,14 +6,12 @@ on, the precision, the preprocessing. A change of any of them finds nothing that
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, MutableMapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from imglish.engine._shelf import Shelf
     from imglish.families._base import Loaded
 
 MOST_BYTES = 256 * 1024 * 1024
@@ -51,7 +49,7 @@ def _adapter(model: Any) -> str:
 class FeatureCache(MutableMapping[Hashable, Any]):
     """The features used last, up to `most_bytes` of tensors. What does not fit at all is not kept.
 
-    `folder`: what is put in is written there, too, and found again by another process (see `Shelf`).
+    `shelf`: what is put in is written there, too, and found again by another process.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES, *, shelf: Shelf | None = None) -> None:
@@ -97,76 +95,6 @@ class FeatureCache(MutableMapping[Hashable, Any]):
 
     def __len__(self) -> int:
         return len(self._kept)
-
-
-class Shelf:
-    """Features on disk, as safetensors: a file each, named by a hash of its key, up to `most_bytes` in all.
-
-    Only tensors are shelved. In a key the weights stand by what they are, not by where they lie in memory: the digest
-    of all of them is computed once for each state of a model.
-    """
-
-    def __init__(self, folder: str | Path, loaded: Loaded, *, most_bytes: int = 16 * MOST_BYTES) -> None:
-        self.folder, self.most_bytes = Path(folder), most_bytes
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._loaded = loaded
-        self._digests: dict[int, str] = {}
-
-    def find(self, key: Hashable) -> tuple[Any, ...] | None:
-        """The tensors under a key; None where there are none, or what is there cannot be read."""
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        path = self._path(key)
-        if path is None or not path.is_file():
-            return None
-        try:
-            found = load_file(path, device=str(self._loaded.model.device))
-        except (OSError, SafetensorError):
-            path.unlink(missing_ok=True)  # half written, or not ours: it is made again
-            return None
-        os.utime(path)
-        return tuple(found[str(n)] for n in range(len(found)))
-
-    def put(self, key: Hashable, value: Any) -> None:
-        """Writes tensors; anything else is not shelved."""
-        import torch
-        from safetensors.torch import save_file
-
-        path = self._path(key)
-        if path is None or not isinstance(value, tuple) or not all(isinstance(one, torch.Tensor) for one in value):
-            return
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        save_file({str(n): one.contiguous().clone() for n, one in enumerate(value)}, partial)
-        partial.replace(path)
-        self._bound()
-
-    def _bound(self) -> None:
-        files = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime)
-        total = sum(path.stat().st_size for path in files)
-        for path in files:
-            if total <= self.most_bytes:
-                return
-            total -= path.stat().st_size
-            path.unlink(missing_ok=True)
-
-    def _path(self, key: Hashable) -> Path | None:
-        kind = key[0] if isinstance(key, tuple) and key else None
-        if not isinstance(kind, Kind):
-            return None
-        told = (kind._replace(weights=0), self._digest(kind.weights), *key[1:])  # type: ignore[index]
-        return self.folder / f"{hashlib.blake2b(repr(told).encode(), digest_size=20).hexdigest()}.safetensors"
-
-    def _digest(self, state: int) -> str:
-        if state not in self._digests:
-            import torch
-
-            digest = hashlib.blake2b(digest_size=16)
-            for name, weight in sorted(self._loaded.model.state_dict().items()):
-                digest.update(name.encode())
-                digest.update(weight.detach().contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
-            self._digests[state] = digest.hexdigest()
-        return self._digests[state]
 
 
 def size(value: Any) -> int:

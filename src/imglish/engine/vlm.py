@@ -26,7 +26,7 @@ from imglish.core.types import (
     to_messages,
 )
 from imglish.engine._remote_address import is_address
-from imglish.engine.cache import Shelf
+from imglish.engine._shelf import Shelf
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
