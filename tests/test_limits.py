@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
@@ -159,3 +160,37 @@ def test_a_search_ends_at_its_deadline_or_where_it_is_cancelled_and_says_so(
         search(loop.starts, job, 3)
         assert (job.row.stopped, job.row.ended) == (why, False)
         assert len(job.row.ids) <= most
+
+
+@pytest.mark.parametrize("at", [1, 3, 6])
+def test_rows_already_begun_are_let_go_of_where_memory_ends_at_a_later_one(llava: Loaded, at: int) -> None:
+    expected = finished(Loop(llava, kept={}, prefixes=None), jobs_of(llava, 6), Budget(64, 1 << 20))
+    loop, stepper = failing(llava, ERRORS[0])
+    begin, calls = loop._started, itertools.count(1)
+
+    def started(*given: Any) -> Any:
+        if next(calls) == at:
+            raise ERRORS[0]
+        return begin(*given)
+
+    loop._started = started  # type: ignore[method-assign]
+    assert finished(loop, jobs_of(llava, 6), Budget(64, 1 << 20)) == expected
+    assert not stepper.alive
+
+
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_rows_just_read_are_let_go_of_where_there_is_no_memory_to_keep_their_prompt(llava: Loaded, at: int) -> None:
+    expected = finished(Loop(llava, kept={}, prefixes=None), jobs_of(llava, 6), Budget(64, 1 << 20))
+    loop, stepper = failing(llava, ERRORS[0])
+    past, calls = stepper.stepper.past, itertools.count(1)
+
+    def keeping(slot: Any) -> Any:
+        if next(calls) == at:
+            raise ERRORS[0]
+        return past(slot)
+
+    stepper.past = keeping
+    assert finished(loop, jobs_of(llava, 6), Budget(64, 1 << 20)) == expected
+    assert next(calls) > at
+    assert not stepper.alive
+    assert not stepper._groups

@@ -41,17 +41,17 @@ class Starts:
     def begin(self, jobs: Sequence[Job], aside: list[Start] | None = None) -> Iterator[tuple[Job, Slot, Tensor]]:
         """(job, its slot, logits (vocab,) of the next token) of each; what the answers have already is read, too.
 
-        `aside`: gets the prompts of which a few words alone are not known, with what is; these are not begun.
+        A slot belongs to the caller once it is given; what is left where all ends early is dropped. `aside`: gets the
+        prompts of which a few words alone are not known, with what is; these are not begun.
         """
         done: dict[int, tuple[Slot, Tensor]] = {}
         try:
             self._begin(jobs, done, aside)
-        except BaseException:  # out of memory, or somebody stopped it: what was begun is not known to anybody else
+            for job in jobs:
+                if id(job) in done:
+                    yield job, *done.pop(id(job))
+        finally:  # out of memory, or somebody stopped it: what was begun is not known to anybody else
             self.stepper.drop([slot for slot, _ in done.values()])
-            raise
-        for job in jobs:
-            if id(job) in done:
-                yield job, *done[id(job)]
 
     def _begin(
         self, jobs: Sequence[Job], done: dict[int, tuple[Slot, Tensor]], aside: list[Start] | None = None
@@ -64,14 +64,14 @@ class Starts:
                 continue  # another sample of a prompt that is read once
             past, length = self._find(job)
             if alike and not self._joins(alike, job, past, length):
-                done.update(self._read(alike))
+                self._read(alike, done)
                 alike = []
                 past, length = self._find(job)
             if aside is not None and self._is_short(job, past, length):
                 aside.append((job, past, length))
             else:
                 alike = self.cut([*alike, (job, past, length)])
-        done.update(self._read(alike))
+        self._read(alike, done)
         for job in jobs:
             if id(job) not in done and id(leaders[id(job.prompt)]) in done:
                 slot, logits = done[id(leaders[id(job.prompt)])]
@@ -167,17 +167,21 @@ class Starts:
         shared = max(_common(job.prompt.symbols, other.prompt.symbols) for other, *_ in alike)
         return self.two_way or shared < LEAST or WORTH * shared < len(job.prompt)
 
-    def _read(self, alike: Sequence[Start]) -> dict[int, tuple[Slot, Tensor]]:
-        """Reads what is not known of prompts that begin with the same kept tokens."""
-        if not alike:
-            return {}
+    def _read(self, alike: Sequence[Start], done: dict[int, tuple[Slot, Tensor]]) -> None:
+        """Reads what is not known of prompts that begin with the same kept tokens, and fills in slots and logits."""
         if self.encodes:
-            return {id(job): self._encoded(job, past) for job, past, _ in alike}
+            for job, past, _ in alike:
+                self._encoded(job, past, done)
+            return
+        if not alike:
+            return
         length, past = alike[0][2], alike[0][1]
         given = [self._prompt(job) for job, *_ in alike]
         made, more, hits = zip(*(self._embeddings(prompt, length) for prompt in given), strict=True)
         if any(more) and len(alike) > 1:  # what later layers add stands in places of one prompt
-            return {key: value for one in alike for key, value in self._read([one]).items()}
+            for start in alike:
+                self._read([start], done)
+            return
         longest = max(one.shape[1] for one in made)
         embeds = torch.cat([torch.nn.functional.pad(one, (0, 0, longest - one.shape[1], 0)) for one in made])
         positions = torch.stack([
@@ -189,14 +193,14 @@ class Starts:
                 [[n >= longest - one.shape[1] for n in range(longest)] for one in made], device=embeds.device
             )
         logits, slots = self.stepper.prefill(embeds, positions=positions, mask=mask, past=past, **more[0])
-        done = {}
-        for (job, *_), prompt, slot, one, hit in zip(alike, given, slots, logits.float(), hits, strict=True):
+        rows = list(zip(slots, logits.float(), strict=True))
+        done.update((id(job), row) for (job, *_), row in zip(alike, rows, strict=True))
+        for (job, *_), prompt, (slot, one), hit in zip(alike, given, rows, hits, strict=True):
             if not job.row.ids:
                 job.row.prefix_tokens, job.row.cache_hits = length, hit
             if self.prefixes is not None and job.options.cache and self._is_worth(prompt):
                 self.prefixes.keep(self._kind(prompt), prompt.symbols, self.stepper.past(slot))
             done[id(job)] = (slot, self._caught_up(job, prompt, slot, one))
-        return done
 
     def _is_worth(self, prompt: Prompt) -> bool:
         assert self.prefixes is not None
@@ -209,13 +213,14 @@ class Starts:
         rest = job.row.ids if prompt is job.prompt else []
         return self.stepper.extend([rest], [slot])[0][-1].float() if rest else logits
 
-    def _encoded(self, job: Job, past: Past | None) -> tuple[Slot, Tensor]:
+    def _encoded(self, job: Job, past: Past | None, done: dict[int, tuple[Slot, Tensor]]) -> None:
         prompt = job.prompt
         job.row.prefix_tokens, job.row.cache_hits = (0, 0) if past is None else (len(prompt), len(prompt.items))
         if past is None:
             past = self.encode(job)
-        logits, slots = self.stepper.prefill(torch.tensor([self.first], device=prompt.ids.device), past=past)
-        return slots[0], self._caught_up(job, prompt, slots[0], logits[0].float())
+        logits, (slot,) = self.stepper.prefill(torch.tensor([self.first], device=prompt.ids.device), past=past)
+        done[id(job)] = (slot, logits[0])
+        done[id(job)] = (slot, self._caught_up(job, prompt, slot, logits[0].float()))
 
     def encode(self, job: Job) -> Any:
         """What an encoder makes of a prompt, kept by its content."""

@@ -102,16 +102,15 @@ class Loop:
         while waiting and budget.takes(_need(waiting.first), rows=len(running) + len(taken), tokens=tokens):
             taken.append(waiting.take())
             tokens += _need(taken[-1])
-        new: list[_Run] = []
+        given: list[tuple[Job, Slot, Tensor]] = []
         self._tried = len(running) + len(taken)
         try:
-            for job, slot, logits in self.starts.begin(taken):
-                new.append(self._started(job, slot, logits))
+            given.extend(self.starts.begin(taken))
+            return [self._started(*one) for one in given]
         except Exception:
-            self.stepper.drop([run.slot for run in new])
+            self.stepper.drop([slot for _, slot, _ in given])
             waiting.back(taken)
             raise
-        return new
 
     def _started(self, job: Job, slot: Slot, logits: Tensor) -> _Run:
         options, generator = job.options, None

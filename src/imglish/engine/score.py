@@ -85,9 +85,10 @@ def _forked(loop: Loop, jobs: Sequence[Job], told: Sequence[list[list[int]]]) ->
         for (_, slot, _), ids in zip(begun, told, strict=True):
             longer = [one[:-1] for one in ids if len(one) > 1]
             if longer:
-                forks += loop.stepper.fork(slot, len(longer))
+                new = loop.stepper.fork(slot, len(longer))
+                slots += new
+                forks += new
                 waiting += longer
-        slots += forks
         later = iter(loop.stepper.extend(waiting, forks) if forks else ())
         for (_, _, logits), ids in zip(begun, told, strict=True):
             found.append([_sum(one, logits, next(later) if len(one) > 1 else None) for one in ids])
