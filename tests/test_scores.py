@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from transformers import GemmaConfig, GemmaForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+from imglish.core.errors import MemoryLimitError
 from imglish.core.types import ImagePart, Message, Request, TextPart
 from imglish.engine import _fast_branches
 from imglish.engine._branches import PAST, Branches
 from imglish.engine._fast_rows import Prefix
+from imglish.engine._starts import Starts
 from imglish.engine.fast import LeanStepper, lean
 from imglish.engine.load import FAMILIES
 from imglish.engine.score import _ids
@@ -188,3 +190,28 @@ def test_texts_longer_than_a_window_are_not_read_as_a_tree() -> None:
     assert stepper is not None
     assert stepper.branches_to(16)
     assert not stepper.branches_to(17)
+
+
+@pytest.mark.parametrize("name", ["llava", "florence2", "paligemma"])
+def test_questions_are_scored_in_smaller_parts_where_memory_ends(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = FAMILIES.get(name)().tiny()
+    questions = [(asked(f"{number}?", number % 3), ("red", "two boxes", f"a star {number}")) for number in range(6)]
+    expected = VLM(loaded).score_all(questions)
+    begin, sizes, most = Starts.begin, list[int](), [2]
+
+    def begun(self: Starts, jobs: Any, *given: Any) -> Any:
+        sizes.append(len(jobs))
+        if len(jobs) > most[0]:
+            raise MemoryError
+        return begin(self, jobs, *given)
+
+    monkeypatch.setattr(Starts, "begin", begun)
+    found = VLM(loaded).score_all(questions)
+    for one, other in zip(found, expected, strict=True):
+        assert one.options == other.options
+        assert one.plain == pytest.approx(other.plain, abs=1e-3)
+    assert max(sizes) == 6
+    assert sum(size for size in sizes if size <= 2) == 6
+    most[0] = 0
+    with pytest.raises(MemoryLimitError, match="3 options of one question"):
+        VLM(loaded).score_all(questions)

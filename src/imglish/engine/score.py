@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from imglish.core.errors import InputError
+from imglish.core.errors import InputError, MemoryLimitError
 from imglish.core.results import Text
 from imglish.core.types import Request, Sample
 from imglish.engine._sampling import Rules
 from imglish.engine._score_branches import branched
+from imglish.engine.batch import is_out_of_memory
 from imglish.engine.generate import Options
 from imglish.engine.loop import Job, Loop
 from imglish.families._base import Loaded, encode_pieces, request_images
@@ -57,21 +58,45 @@ def scores(
     runner: Runner, loaded: Loaded, questions: Sequence[tuple[Request, tuple[str, ...]]], options: Options, *,
     opening: Callable[[Request], Request],
 ) -> list[Scores]:  # fmt: skip
-    """Scores of each question's options, a few questions at once."""
-    loop = runner.loop(options, loaded)
+    """Scores of each question's options, a few questions at once; half as many where memory ends.
+
+    Raises MemoryLimitError where it does for one alone, with nothing else kept.
+    """
     found: list[Scores] = []
-    for first in range(0, len(questions), AT_ONCE):
-        some = questions[first : first + AT_ONCE]
-        requests = [opening(request) for request, _ in some]
-        told = [
-            [_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, some, strict=True)
-        ]
-        made = runner.prompts(requests, options, in_turn=True)
-        jobs = [Job(index, prompt, options, Rules()) for index, prompt in enumerate(made)]
-        plain = branched(loop, jobs, told) or _forked(loop, jobs, told)
-        for job, ids, sums, (_, texts) in zip(jobs, told, plain, some, strict=True):
-            found.append(Scores(texts, tuple(sums), tuple(map(len, ids)), job.row.prefix_tokens))
+    together, is_alone = AT_ONCE, False
+    while len(found) < len(questions):
+        some = questions[len(found) : len(found) + together]
+        try:
+            found += _scores(runner, loaded, some, options, opening)
+            is_alone = False
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(some) == 1 and is_alone:
+                raise MemoryLimitError(
+                    f"there is not enough memory to score {len(some[0][1])} options of one question: {error}",
+                    hint="give fewer or smaller images, a shorter text, or fewer options at once",
+                ) from error
+            together, is_alone = max(len(some) // 2, 1), len(some) == 1
+            runner.forget()
     return found
+
+
+def _scores(
+    runner: Runner, loaded: Loaded, some: Sequence[tuple[Request, tuple[str, ...]]], options: Options,
+    opening: Callable[[Request], Request],
+) -> list[Scores]:  # fmt: skip
+    """Those of questions that are in memory together."""
+    loop = runner.loop(options, loaded)
+    requests = [opening(request) for request, _ in some]
+    told = [[_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, some, strict=True)]
+    made = runner.prompts(requests, options, in_turn=True)
+    jobs = [Job(index, prompt, options, Rules()) for index, prompt in enumerate(made)]
+    plain = branched(loop, jobs, told) or _forked(loop, jobs, told)
+    return [
+        Scores(texts, tuple(sums), tuple(map(len, ids)), job.row.prefix_tokens)
+        for job, ids, sums, (_, texts) in zip(jobs, told, plain, some, strict=True)
+    ]
 
 
 def _forked(loop: Loop, jobs: Sequence[Job], told: Sequence[list[list[int]]]) -> list[list[float]]:
