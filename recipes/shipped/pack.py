@@ -37,8 +37,8 @@ IMAGE_TOKENS, FRAME_TOKENS = 144 + NOTES, 12
 PLACES = range(len(SPECIAL_TOKENS) - len(LOCATIONS), len(SPECIAL_TOKENS))  # ids of the location tokens
 OUTLINE = 1.0  # what a location token of an outline counts
 OFTEN = {  # how eagerly a topic is drawn; some have many questions to a scene, some have one
-    "colour": 5.0, "presence": 3.0, "refer": 2.0, "segment": 4.0, "detect": 3.0, "read": 3.0, "caption": 6.0,
-    "count": 1.5, "summary": 0.4, "unknown": 3.5, "identify": 0.5, "relation": 0.6,
+    "colour": 5.0, "presence": 3.0, "refer": 2.0, "segment": 4.0, "detect": 3.0, "read": 3.0, "caption": 5.0,
+    "count": 4.0, "summary": 0.4, "unknown": 3.0, "identify": 0.5, "relation": 0.6,
 }  # fmt: skip
 SHOWN = ("colour", "presence", "count", "refer", "detect", "read", "segment", "chart", "change")  # topics in the log
 
