@@ -19,6 +19,7 @@ SCRIPTS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if not path
 KEYS = {"name", "value", "low", "high", "against", "ratio", "aim", "unit"}
 SMALL = {"shipped": ["--rows", "ordinary/colour", "crowded/ap50", "unknown/refused", "photographs"]}
 SMALL["engine"] = ["--quick", "--models", "a", "b", "--rows", "decode", "bandwidth", "chat_turn"]
+SMALL["compiled"] = ["--quick", "--ways", "plain"]
 SMALL["families"] = ["--families", "llava", "--steps", "3"]
 NAMES = [
     *("colour", "presence", "count", "count2", "caption_f1", "ap50", "detect_one", "refer", "mask_iou", "cer"),

@@ -370,6 +370,16 @@ def test_weights_that_were_trained_or_moved_meanwhile_are_the_ones_used() -> Non
     followed(model, stepper_of(model), [ids], [4])
 
 
+def test_a_model_that_was_asked_in_inference_mode_can_still_be_trained() -> None:
+    model = made("llama")
+    (ids,) = texts(model, 9)
+    with torch.inference_mode():
+        followed(model, stepper_of(model), [ids], [4])
+    assert why_plain(model) == ""
+    model.train()(input_ids=ids[None]).logits.sum().backward()
+    assert all(weight.grad is not None for weight in model.parameters())
+
+
 def test_a_decoder_that_somebody_changed_is_left_to_transformers() -> None:
     model = made("llama")
     assert why_plain(model) == ""

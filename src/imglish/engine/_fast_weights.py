@@ -253,6 +253,7 @@ def _side_by_side(matrices: tuple[Matrix, ...], x: Tensor) -> Tensor:
     return torch.cat([matrix(x) for matrix in matrices], dim=-1)
 
 
+@torch.inference_mode(False)  # or parameters that are views of it could not be trained any more
 @torch.no_grad()
 def fused(weights: Sequence[nn.Parameter]) -> Tensor:
     """All of them as one tensor, along the first dimension; each becomes a view of it."""
