@@ -30,7 +30,7 @@ from imglish.engine._fast_layout import Laid, Layout
 from imglish.engine._fast_rows import Prefix
 from imglish.engine._fast_weights import Norm, find
 from imglish.engine.fast import LeanStepper, lean, why_plain
-from imglish.engine.load import FAMILIES
+from imglish.engine.load import FAMILIES, load_checkpoint
 from imglish.engine.prefix import PrefixTree
 
 SMALL: dict[str, Any] = {
@@ -378,6 +378,13 @@ def test_a_model_that_was_asked_in_inference_mode_can_still_be_trained() -> None
     assert why_plain(model) == ""
     model.train()(input_ids=ids[None]).logits.sum().backward()
     assert all(weight.grad is not None for weight in model.parameters())
+
+
+def test_a_model_that_is_loaded_in_inference_mode_is_as_any_other() -> None:
+    with torch.inference_mode():
+        loaded = load_checkpoint(dtype="float32")
+    assert why_plain(loaded.model) == ""
+    assert not any(weight.is_inference() for weight in loaded.model.state_dict().values())
 
 
 def test_a_decoder_that_somebody_changed_is_left_to_transformers() -> None:

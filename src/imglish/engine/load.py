@@ -38,13 +38,16 @@ def load_checkpoint(
     tag or a commit on the hub. `quantize` is "int8" or "int4"; how far the model then agrees with what it was is
     logged, and stands in `extra["agreement"]`.
     """
+    import torch
+
     where = pick_device(device)
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype!r}; allowed are {', '.join(DTYPES)}")
     folder, name = _find(model, revision)
     family = family_of(folder)
     precision = natural_dtype(where) if dtype == "auto" else dtype
-    loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
+    with torch.inference_mode(False):  # weights made in it could never be trained
+        loaded = family.load(str(folder), device=where, dtype=precision, revision=revision)
     loaded = Loaded(loaded.model, loaded.processor, loaded.family, name, loaded.extra)
     calibration = read_calibration(folder)
     if calibration is not None:
