@@ -20,6 +20,9 @@ WHAT = {
     "int8": "one request in int8, against the engine in the model's precision",
     "int8/plain": "the same, against the peer in the model's precision",
     "int8/agreement": "int8: most probable tokens that stay the same",
+    "compiled/plain": "the decoder alone, one token after another; the peer has a static cache",
+    "compiled/default": "the same, the peer made by torch.compile",
+    "compiled/tuned": "the same, the peer made by torch.compile with max-autotune",
     "cold": "a request that shares nothing with any other",
     "json": "JSON that satisfies a schema, against free text by the engine",
 }

@@ -43,7 +43,8 @@ def main() -> None:
         raise SystemExit("there is no C++ compiler, and torch.compile needs one; install g++")
     if given.threads:
         torch.set_num_threads(given.threads)
-    report = Report(given, {"threads": torch.get_num_threads(), "samples": given.samples, "quick": given.quick})
+    settings = {"device": "cpu", "processor_time": False, "threads": torch.get_num_threads()}
+    report = Report(given, settings | {"samples": given.samples, "quick": given.quick})
     report.add(row("machine/bandwidth", bandwidth("cpu", quick=given.quick) / 1e9, unit="GB / s"))
     model = build(given.letter, quick=given.quick, device="cpu").model
     prompt = torch.randn(PROMPT, model.get_input_embeddings().embedding_dim, dtype=model.dtype) * 0.02

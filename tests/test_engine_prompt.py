@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -9,10 +11,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import scaled_dot_product_attention
 
-from imglish.engine import _fast_layers
+from imglish.core.types import ImagePart, Message, Request, TextPart
+from imglish.engine import _fast_layers, _pages
 from imglish.engine._fast_prompt import read_prompt, room_for
 from imglish.engine._fast_turn import BLOCK, Angles
-from imglish.engine._pages import PAGE, zeros
+from imglish.engine._pages import PAGE, room
 from imglish.engine.load import FAMILIES
 from imglish.engine.prefix import WORTH
 from imglish.engine.vlm import VLM
@@ -163,10 +166,44 @@ def test_positions_turn_a_block_as_they_turn_a_few(kind: str) -> None:
 def test_memory_in_large_pages_is_zeros_like_any_other(kind: torch.dtype, count: int) -> None:
     like = torch.ones(3, dtype=kind)
     for _ in range(2):  # memory that is used again, too
-        found = zeros((count,), like)
-        assert (found.shape, found.dtype, found.device) == ((count,), kind, like.device)
-        assert not found.any()
-        found.fill_(1)
+        for clean in (True, False):
+            found = room((count,), like, clean=clean)
+            assert (found.shape, found.dtype, found.device) == ((count,), kind, like.device)
+            assert not (clean and found.any())
+            found.fill_(1)
+
+
+@pytest.mark.parametrize("name", ["idefics3", "imglish", "llava", "paligemma", "phi3_v", "qwen2_vl", "qwen3_vl"])
+def test_places_that_nothing_was_written_to_are_never_read(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = FAMILIES.get(name)().tiny()
+
+    def said() -> list[Any]:
+        vlm, images = VLM(loaded), [Image.new("RGB", (90, 90), colour) for colour in ("red", "blue", "green")]
+        texts = ("why? " * 40, "who?", "where? " * 9)
+        requests = [
+            Request("ask", (Message("user", (ImagePart(image), TextPart(text))),), text)
+            for image, text in zip(images, texts, strict=True)
+        ]
+        found: list[Any] = [one.raw for one in vlm.run(requests, max_tokens=6)]
+        found += [one.raw for one in vlm.run(requests[:1], max_tokens=90, beams=1)]  # more than the memory has room for
+        found += [one.raw for one in vlm.run(requests[:2], max_tokens=5, beams=3)]
+        found += [one.raw for one in vlm.run(requests[1:], max_tokens=5, n=3, temperature=1.0, seed=3)]
+        found += [vlm.score([requests[1].messages[0]], ["a cat", "a", "two dogs"]).best]
+        if "chat" in loaded.family.skills:
+            chat = vlm.chat()
+            turns = (("what?", images[0]), ("so?", None))
+            found += [chat.say(text, image=image, max_tokens=4).raw for text, image in turns]
+        return found
+
+    expected = said()
+    make = _pages.room
+
+    def dirty(shape: Any, like: torch.Tensor, *, clean: bool) -> torch.Tensor:
+        made = make(shape, like, clean=clean)
+        return made if clean else made.fill_(torch.nan)
+
+    monkeypatch.setattr(_pages, "room", dirty)
+    assert said() == expected
 
 
 def test_a_start_much_shorter_than_the_prompt_is_read_again() -> None:

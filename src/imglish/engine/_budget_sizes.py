@@ -104,7 +104,7 @@ def _measure(loaded: Loaded) -> Sizes:
         reading=width * (3 * inner + 10 * max(hidden, heads * head)) + (8 * heads * BLOCK if is_lean else 0),
         scores=6 * (heads // pairs) if is_lean else heads * (4 + width) if eager else 2 * width,
         encoder_decoder=bool(model.config.is_encoder_decoder), overhead=overhead, seen=tuple(seen),
-        together=1 if isinstance(loaded.family, HubFamily) else TOGETHER,
+        together=loaded.family.together if isinstance(loaded.family, HubFamily) else TOGETHER,
     )  # fmt: skip
 
 

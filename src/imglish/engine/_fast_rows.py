@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from imglish.engine._pages import zeros
+from imglish.engine import _pages
 from imglish.engine.step import Slot
 
 SPARE = 64  # tokens that a new buffer has room for beyond those that come at once
@@ -135,7 +135,9 @@ class Group:
         together = max(TOGETHER // each, 1)
         for first in range(0, layers, together):  # few by few: only so much is there twice
             some = min(together, layers - first)
-            for layer, new in enumerate(zeros((some, 2, rows, heads, tokens, size), self.like), first):
+            shape = (some, 2, rows, heads, tokens, size)
+            clean = rows > 1  # where the shorter ones have nothing is read, too, and counts nothing
+            for layer, new in enumerate(_pages.room(shape, self.like, clean=clean), first):
                 if self.kv and used:
                     new[:, : len(self.rows), :, :used] = self.kv[layer][:, : len(self.rows), :, :used]
                 self.kv[layer : layer + 1] = [new]

@@ -18,17 +18,17 @@ PAGE = 2 << 20
 ADVICE = getattr(mmap, "MADV_HUGEPAGE", None)  # Linux has it
 
 
-def zeros(shape: Sequence[int], like: Tensor) -> Tensor:
-    """Zeros of the precision and on the device of `like`; up to a page more than them is taken, and not written to."""
+def room(shape: Sequence[int], like: Tensor, *, clean: bool) -> Tensor:
+    """Memory of the precision and on the device of `like`, zeros if `clean`; up to a page more than that is taken."""
     count = math.prod(shape)
     advise = _advise() if like.device.type == "cpu" and count * like.itemsize >= PAGE else None
     if advise is None:
-        return like.new_zeros(shape)
+        return like.new_zeros(shape) if clean else like.new_empty(shape)
     taken = like.new_empty(count + PAGE // like.itemsize)
     first = -taken.data_ptr() % PAGE // like.itemsize
     found = taken[first : first + count]
     advise(found.data_ptr(), found.nbytes // PAGE * PAGE, ADVICE)  # refused, it is ordinary memory
-    return found.zero_().view(*shape)
+    return (found.zero_() if clean else found).view(*shape)
 
 
 @functools.cache

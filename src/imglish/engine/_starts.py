@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from imglish.engine.batch import is_out_of_memory
 from imglish.engine.prefix import LEAST, WORTH, PrefixTree
-from imglish.engine.prompt import Prompt
+from imglish.engine.prompt import Item, Prompt, look_at
 from imglish.engine.step import Past, Slot, Stepper
 from imglish.families._base import Loaded
 
@@ -59,9 +60,10 @@ class Starts:
         """Fills in (slot, logits) by the id of each job."""
         leaders = {id(job.prompt): job for job in reversed(jobs) if not job.row.ids}
         alike: list[Start] = []
-        for job in jobs:
+        for place, job in enumerate(jobs):
             if not job.row.ids and leaders[id(job.prompt)] is not job:
                 continue  # another sample of a prompt that is read once
+            self._look_ahead(jobs[place:])
             past, length = self._find(job)
             if alike and not self._joins(alike, job, past, length):
                 self._read(alike, done)
@@ -222,6 +224,33 @@ class Starts:
         done[id(job)] = (slot, logits[0])
         done[id(job)] = (slot, self._caught_up(job, prompt, slot, logits[0].float()))
 
+    def _look_ahead(self, jobs: Sequence[Job]) -> None:
+        """Where nobody looked at the pictures of the first, they are encoded with those of the next ones."""
+        few = getattr(self.loaded.family, "together", 1)
+        if few == 1 or self.prefixes is None:
+            return
+        items: dict[Any, Item] = {}
+        for job in jobs:
+            for item in self._unseen(job):
+                if len(items) < few:
+                    items.setdefault(item.key, item)
+            if not items or len(items) == few:
+                break
+        if len(items) > 1:
+            try:
+                self.kept.update((item.key, made) for item, made in look_at(self.loaded, list(items.values())))
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise  # else each is looked at alone, when its turn comes
+
+    def _unseen(self, job: Job) -> list[Item]:
+        """Pictures that reading the prompt needs, and that nobody has looked at."""
+        past, known = self._find(job)
+        if not job.options.cache or (self.encodes and past is not None):
+            return []
+        shown = (item for item, _ in job.prompt.shown(known) if item.ready is None)
+        return [item for item in shown if self.kept.get(item.key) is None]
+
     def encode(self, job: Job) -> Any:
         """What an encoder makes of a prompt, kept by its content."""
         past, _ = self._find(job)
@@ -238,7 +267,7 @@ class Starts:
     def _embeddings(self, prompt: Prompt, start: int) -> tuple[Tensor, dict[str, Any], int]:
         """As Prompt.embeddings, and how many of the images were not encoded for it."""
         kept = self.kept if self.prefixes is not None else {}
-        embeds, more, encoded = prompt.embeddings(self.loaded.model.get_input_embeddings(), start, kept)
+        embeds, more, encoded = prompt.embeddings(self.loaded, start, kept)
         return embeds, more, prompt.looked if prompt.looked is not None else len(prompt.items) - encoded
 
 

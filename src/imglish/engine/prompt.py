@@ -8,7 +8,7 @@ values for these n tokens; two images whose placeholders are equal have differen
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,9 +32,12 @@ class Item:
     key: tuple[Any, ...]
     count: int
     """Places that it takes in the prompt."""
-    look: Callable[[], list[Tensor]]
+    views: Callable[[], Sequence[View]]
+    """Its pictures as the model takes them."""
     ready: tuple[Tensor, ...] | None = None
     """Its features, where they were made with the prompt."""
+    fresh: bool = False
+    """Whether they were made for this prompt, and nobody has taken them yet."""
 
     @property
     def number(self) -> int:
@@ -92,26 +95,32 @@ class Prompt:
             self.receipt, self.kind, self.regime, self.seen, self.looked,
         )  # fmt: skip
 
+    def shown(self, start: int) -> Iterator[tuple[Item, int]]:
+        """Images that have a place among the tokens from `start` on, and how many of their places come before."""
+        before = int(self.places[:start].sum())
+        for item in self.items:
+            if before < item.count:
+                yield item, before
+            before = max(before - item.count, 0)
+
     def embeddings(
-        self, embedding: Any, start: int, kept: MutableMapping[Any, Any]
+        self, loaded: Loaded, start: int, kept: MutableMapping[Any, Any]
     ) -> tuple[Tensor, dict[str, Any], int]:
         """(embeddings (1, rest, hidden) of the tokens from `start` on, what else forward takes, images encoded for it).
 
         Only images that have a place there are looked at.
         """
         places = self.places[start:]
-        embeds = embedding(self.ids[start:].masked_fill(places, 0))[None]
-        before, found, encoded = int(self.places[:start].sum()), [], 0
-        for item in self.items:
-            if before >= item.count:
-                before -= item.count
-                continue
+        embeds = loaded.model.get_input_embeddings()(self.ids[start:].masked_fill(places, 0))[None]
+        found, encoded = [], 0
+        for item, before in self.shown(start):
             features = kept.get(item.key) if item.ready is None else item.ready
             if features is None:
-                features = kept[item.key] = tuple(item.look())
-                encoded += 1
+                ((_, features),) = look_at(loaded, [item])
+                kept[item.key] = features
+            encoded += item.fresh
+            item.fresh = False
             found.append([one[before:] for one in features])
-            before = 0
         if not found:
             return embeds, {}, encoded
         first, *deeper = (torch.cat(layer).to(embeds) for layer in zip(*found, strict=True))
@@ -152,7 +161,7 @@ def _of_hub(loaded: Loaded, family: HubFamily, request: Request, kind: Kind, kep
     for views in family.items(row.views):
         count = sum(int(family.places(loaded, torch.tensor(list(v.ids))).sum()) for v in views if len(v.ids))
         key = (kind, *_key(views, row.digests[place : place + len(views)], row.frames[:1]))
-        items.append(Item(key, count, _looker(loaded, family, row, place, place + len(views))))
+        items.append(Item(key, count, _viewer(loaded, family, row, place, place + len(views))))
         place += len(views)
     return Prompt(
         request, ids, family.places(loaded, ids), family.positions(loaded, ids, row.views), items, row.receipt, kind,
@@ -160,16 +169,27 @@ def _of_hub(loaded: Loaded, family: HubFamily, request: Request, kind: Kind, kep
     )  # fmt: skip
 
 
-def _looker(loaded: Loaded, family: HubFamily, row: Row, first: int, last: int) -> Callable[[], list[Tensor]]:
-    def look() -> list[Tensor]:
+def _viewer(loaded: Loaded, family: HubFamily, row: Row, first: int, last: int) -> Callable[[], list[View]]:
+    def seen() -> list[View]:
         views = row.views[first:last]
         if not any(name.endswith("pixel_values") or name.startswith("pixel") for v in views for name in v.tensors):
             again = family.views(loaded, row.pictures, row.frames)
             views = [again[index] for index in row.order[first:last]]
-        with torch.inference_mode():
-            return [one.clone() for one in family.features(loaded, views)]
+        return views
 
-    return look
+    return seen
+
+
+def look_at(loaded: Loaded, items: Sequence[Item]) -> list[tuple[Item, tuple[Tensor, ...]]]:
+    """Items and what the encoder makes of them, all at once; several only where the family's pictures are alike."""
+    views = [view for item in items for view in item.views()]
+    with torch.inference_mode():
+        layers = loaded.family.features(loaded, views)  # type: ignore[attr-defined]  # only families of checkpoints
+        parts = [layer.split([item.count for item in items]) for layer in layers]
+        made = [tuple(part.clone() for part in one) for one in zip(*parts, strict=True)]
+    for item in items:
+        item.fresh = True
+    return list(zip(items, made, strict=True))
 
 
 def _key(views: Sequence[View], digests: Sequence[str], frames: Sequence[bool]) -> tuple[Any, ...]:

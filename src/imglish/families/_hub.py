@@ -68,6 +68,7 @@ class HubFamily(Family):
     special_frame: ClassVar[bool] = True  # whether the tokenizer puts its own <s> and </s> around a prompt
     apart: ClassVar[bool] = False  # whether the text between images is encoded chunk by chunk, as the reference does
     two_way: ClassVar[bool] = False  # whether a prompt sees itself in both directions: no part of it stands for itself
+    together: ClassVar[int] = 1  # pictures of several prompts that are encoded at once: all of one size, and small
     generation: ClassVar[Mapping[str, Any]] = {}  # where the checkpoint says nothing else
     lora_targets: ClassVar[tuple[str, ...]] = ("q_proj", "k_proj", "v_proj", "o_proj")
     checkpoints: ClassVar[tuple[Card, ...]] = ()

@@ -37,6 +37,7 @@ class Family(HubFamily):
     stop = ("</s>",)
     special_tokens = ("<s>", "</s>", *_kosmos2_text.TAGS, *_kosmos2_text.CELLS)
     image_token = "<image>"
+    together = 4
     special_frame = False  # the prompt spells its <s>, and has no </s>
     lora_targets = ("q_proj", "k_proj", "v_proj", "out_proj")
     languages = ("en",)

@@ -32,6 +32,7 @@ class Family(ChatFamily):
     stop = ("</s>",)
     special_tokens = ("<s>", "</s>", "<image>", "<pad>")
     image_token = "<image>"
+    together = 2
     checkpoints = _llava.CARDS
     pitfalls = ("Trained on one picture a conversation; a second one is refused.", *_llava.PITFALLS)
 

@@ -51,6 +51,7 @@ class Family(HubFamily):
     stop = ("<eos>",)
     special_tokens = (*FRAME_TOKENS, IMAGE_TOKEN, *LOCATIONS, *SEGMENTS)
     image_token = IMAGE_TOKEN
+    together = 4
     special_frame = False
     max_images = 8
     languages = LANGUAGES
