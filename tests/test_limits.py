@@ -10,15 +10,19 @@ import pytest
 import torch
 
 from imglish.core.errors import MemoryLimitError
+from imglish.core.types import ImagePart, Message, Request, TextPart
+from imglish.engine import _fast_rows, _pages
 from imglish.engine._sampling import Rules
 from imglish.engine.batch import Budget, is_out_of_memory
 from imglish.engine.beams import search
 from imglish.engine.cache import FeatureCache
+from imglish.engine.fast import LeanStepper
 from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
 from imglish.engine.loop import Job, Loop, stepper_of
 from imglish.engine.prefix import PrefixTree
 from imglish.engine.prompt import prompts
+from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
 from test_loop import ask, picture
 
@@ -194,3 +198,73 @@ def test_rows_just_read_are_let_go_of_where_there_is_no_memory_to_keep_their_pro
     assert next(calls) > at
     assert not stepper.alive
     assert not stepper._groups
+
+
+def asked_of(count: int) -> list[Request]:
+    texts = ("why? " * 9, "what is it? " * 7, "where " * 12, "hm " * 30)
+    return [
+        Request("chat", (Message("user", (ImagePart(picture(number % 2)), TextPart(text))),), text)
+        for number, text in enumerate(texts[:count])
+    ]
+
+
+def test_memory_may_end_at_any_place_and_every_answer_comes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = FAMILIES.get("llava")().tiny()
+    steppers, calls, at = list[Any](), [0], [0]
+    monkeypatch.setattr(_fast_rows, "TOGETHER", 1)  # each layer is a piece of memory
+    begin = LeanStepper.__init__
+
+    def noted(self: LeanStepper, *given: Any, **more: Any) -> None:
+        begin(self, *given, **more)
+        steppers.append(self)
+
+    def failing_at(real: Any) -> Any:
+        def call(*given: Any, **more: Any) -> Any:
+            calls[0] += 1
+            if calls[0] == at[0]:
+                raise torch.OutOfMemoryError("out of memory")
+            return real(*given, **more)
+
+        return call
+
+    def answers() -> list[str]:
+        steppers.clear()
+        calls[0] = 0
+        return [result.raw for result in VLM(loaded, max_tokens=90).run(asked_of(3))]
+
+    monkeypatch.setattr(LeanStepper, "__init__", noted)
+    for owner, name in ((_pages, "room"), (_fast_rows.Group, "freeze"), (_fast_rows.Prefix, "then")):
+        monkeypatch.setattr(owner, name, failing_at(getattr(owner, name)))
+    expected, total = answers(), calls[0]
+    assert total > 10
+    for at[0] in range(1, total + 1):
+        assert answers() == expected, f"at call {at[0]} of {total}"
+        assert not any(stepper._groups for stepper in steppers)
+
+
+@pytest.mark.parametrize("at", ["step", "past"])
+def test_an_answer_that_ends_while_memory_ends_is_given(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = FAMILIES.get("llava")().tiny()
+    texts = [result.raw for result in VLM(loaded, max_tokens=14).run(asked_of(2))]
+    stop = next(letter for letter in texts[1][2:] if letter.strip() and letter not in texts[0])
+    vlm = VLM(loaded, max_tokens=14, stop=(stop,))
+    expected = [result.raw for result in vlm.run(asked_of(2))]
+    assert len(expected[1]) < len(texts[1])
+    leave, real, ended = Loop._leave, getattr(LeanStepper, at), list[int]()
+
+    def left(self: Loop, done: Any) -> None:
+        if done:
+            ended.append(0)
+        leave(self, done)
+
+    def failing_once(*given: Any) -> Any:
+        if ended == [0]:
+            ended.append(1)
+            raise torch.OutOfMemoryError("out of memory")
+        return real(*given)
+
+    monkeypatch.setattr(Loop, "_leave", left)
+    monkeypatch.setattr(LeanStepper, at, failing_once)
+    vlm.forget()
+    assert [result.raw for result in vlm.run(asked_of(2))] == expected
+    assert 1 in ended

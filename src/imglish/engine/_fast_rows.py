@@ -111,17 +111,17 @@ class Group:
             return self.prefix.key
         return None if self.kept is None else (id(self), -1)
 
-    def add(self, count: int, *, length: int, position: int, room: int) -> list[Row]:
-        """New rows, with room for so many tokens of their own each."""
+    def add(self, count: int, *, length: int, position: int) -> list[Row]:
+        """New rows, for which there is room."""
         places = range(len(self.rows), len(self.rows) + count)
         new = [Row(length, position, self, index) for index in places]
-        self.reserve(len(self.rows) + count, room)
         self.rows += new
         return new
 
     def reserve(self, count: int, room: int) -> None:
-        """Makes the buffers hold so many rows of so many tokens, if they do not."""
-        rows, tokens = (self.kv[0].shape[1], self.kv[0].shape[3]) if self.kv else (0, 0)
+        """Makes the buffers hold so many rows of so many tokens, if they do not. Tried again where memory ended."""
+        made = len(self.kv) == len(self.like)
+        rows, tokens = (min(kv.shape[axis] for kv in self.kv) if made else 0 for axis in (1, 3))
         if count <= rows and room <= tokens:
             return
         if count > rows:
@@ -152,8 +152,8 @@ class Group:
             last.index = row.index
 
     def freeze(self, row: Row) -> Prefix:
-        """All that a row has, its prefix too; without a copy where the row is alone and began with none."""
-        if self.prefix is None and len(self.rows) == 1:
+        """All that a row has, its prefix too; without a copy where the row began with none and was always alone."""
+        if self.prefix is None and len(self.rows) == 1 and self.kv[0].shape[1] == 1:
             if self.kept is None or self.kept.length != row.length:
                 self.kept = Prefix((tuple(kv[:, 0, :, : row.own] for kv in self.kv),), row.length, row.position)
             return self.kept

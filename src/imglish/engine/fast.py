@@ -93,10 +93,10 @@ class LeanStepper:
             places = [torch.arange(begin, begin + count, device=self.device) for count in counts]
         else:
             places = [_narrow(positions[..., row, longest - count :]) for row, count in enumerate(counts)]
-        group = self._group(prefix)
         ends = [int(place.max()) + 1 for place in places]
         shared = 0 if prefix is None else prefix.length
-        rows = group.add(len(counts), length=shared, position=begin, room=max(counts))
+        group = self._entered(prefix, len(counts), room=max(counts))
+        rows = group.add(len(counts), length=shared, position=begin)
         try:
             if any(value is not None for value in more.values()):
                 logits = self._read_by_model(rows, embeds, places, prefix, more)
@@ -136,7 +136,7 @@ class LeanStepper:
         prefix = self.past(slot)
         if row.group.kept is not None:
             self._move(row, prefix)  # all of them stand side by side
-        return list(self._group(prefix).add(count, length=row.length, position=row.position, room=1))
+        return list(self._entered(prefix, count, room=1).add(count, length=row.length, position=row.position))
 
     def branches_to(self, length: int) -> bool:
         """Whether `branch` reads texts of so many tokens: those in which every token sees all before it."""
@@ -185,27 +185,30 @@ class LeanStepper:
         for slot in slots:
             self._leave(_row(slot))
 
-    def _group(self, prefix: Prefix | None) -> Group:
+    def _entered(self, prefix: Prefix | None, count: int, *, room: int) -> Group:
+        """The group of rows that begin like this, with room for so many more; without memory for it nothing changes."""
         key = None if prefix is None else prefix.key
-        if key not in self._groups:
-            self._groups[key] = Group(prefix, self.like)
-        return self._groups[key]
+        group = self._groups[key] = self._groups.get(key) or Group(prefix, self.like)
+        try:
+            group.reserve(len(group.rows) + count, room)
+        except BaseException:
+            if not group.rows:
+                del self._groups[key]
+            raise
+        return group
 
-    def _move(self, row: Row, prefix: Prefix) -> None:
-        """The row goes on from a prefix that is all it has."""
+    def _move(self, row: Row, prefix: Prefix, *, room: int = 1) -> None:
+        """The row goes on from a prefix that is all it has, with room for so many tokens."""
+        group = self._entered(prefix, 1, room=room)
         self._leave(row)
-        row.group = self._group(prefix)
-        row.length = prefix.length
-        row.index = len(row.group.rows)
-        row.group.reserve(row.index + 1, 1)
-        row.group.rows.append(row)
+        row.group, row.index, row.length = group, len(group.rows), prefix.length
+        group.rows.append(row)
 
     def _outgrown(self, row: Row, kept: Prefix) -> Group:
         """The group in which a row goes on that has no room left behind what is kept of it: that is not copied."""
         length, position = row.length, row.position
         own = [kv[:, 0, :, kept.length : row.own] for kv in row.group.kv]
-        self._move(row, kept)
-        row.group.reserve(len(row.group.rows), length - kept.length)
+        self._move(row, kept, room=max(length - kept.length, 1))
         for kv, written in zip(row.group.kv, own, strict=True):
             kv[:, row.index, :, : written.shape[2]] = written
         row.length, row.position = length, position

@@ -76,6 +76,7 @@ class Loop:
         running: list[_Run] = []
         try:
             while running or waiting:
+                changed: list[Job] = []
                 try:
                     new = self._admit(waiting, running, budget)
                     running += new
@@ -88,8 +89,10 @@ class Loop:
                 except Exception as error:
                     if not is_out_of_memory(error):
                         raise
+                    ended = {id(job): job for job in (*changed, *(run.job for run in running)) if _is_done(job.row)}
                     self._shrink(error, running, waiting, budget)
-                    running, changed = [], []
+                    running, changed = [], list(ended.values())
+                    self._write(changed)
                 if changed:
                     yield changed
         finally:
@@ -192,10 +195,14 @@ class Loop:
         if not job.row.ended and job.guide is None and len(job.row.ids) >= job.options.max_tokens:
             job.row.stopped = "length"
 
+    def _write(self, done: Iterable[Job]) -> None:
+        for job in done:
+            job.row.text = job.row.text or detokenize(self.loaded.tokenizer, job.row.ids)
+
     def _leave(self, done: list[_Run]) -> None:
+        self._write(run.job for run in done)
         for run in done:
             row = run.job.row
-            row.text = row.text or detokenize(self.loaded.tokenizer, row.ids)
             if run.job.remember and run.job.options.cache:
                 self.starts.remember(run.job.prompt, row.ids[: run.fed], run.slot)
         self.stepper.drop([run.slot for run in done])
@@ -204,8 +211,9 @@ class Loop:
         """The tokens chosen go into the stepper; where an answer grew into another regime, all is read again."""
         for run in running:
             if self.starts.regime(run.job.prompt, len(run.job.row.ids)) != run.regime:
+                _, slot, run.logits = next(iter(self.starts.begin([run.job])))
                 self.stepper.drop([run.slot])
-                _, run.slot, run.logits = next(iter(self.starts.begin([run.job])))
+                run.slot = slot
                 run.regime = self.starts.regime(run.job.prompt, len(run.job.row.ids))
                 run.fed = len(run.job.row.ids)
         behind = [run for run in running if run.fed < len(run.job.row.ids)]
@@ -219,8 +227,10 @@ class Loop:
     def _shrink(self, error: Exception, running: list[_Run], waiting: _Queue, budget: Budget) -> None:
         """Frees all that is kept, and lets half as many run at once; answers go on from where they are."""
         self.stepper.drop([run.slot for run in running])
-        waiting.back([run.job for run in running])
+        waiting.back([run.job for run in running if not _is_done(run.job.row)])
         self.starts.forget()
+        if not waiting:
+            return
         budget.halve(self._tried)
         if self._tried <= 1 and self._is_alone:
             raise MemoryLimitError(
