@@ -31,8 +31,13 @@ def read_prompt(qkv: Tensor, heads: int, before: Sequence[Tensor], room: Tensor)
     key_heads = (qkv.shape[1] - heads) // 2
     queries = heads // key_heads
     first = 0
+    middle = None if kind == torch.float32 else qkv[:, heads : heads + key_heads].float().mean(0)[:, None]
     for part in (*before, qkv[:, heads:].view(count, 2, key_heads, size).permute(1, 2, 0, 3)):
-        room[:, :, first : first + part.shape[2]] = part
+        place = room[:, :, first : first + part.shape[2]]
+        if middle is None:
+            place[:] = part
+        else:  # what all keys have in common changes no weight; in few bits it would cost scores their last ones
+            place[0], place[1] = part[0] - middle, part[1]
         first += part.shape[2]
     first -= count
     k, v = room[0].mT, room[1]

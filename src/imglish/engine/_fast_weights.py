@@ -168,9 +168,10 @@ def _check_modules(body: Any, head: Any) -> None:
 
 
 def stamp(model: Any) -> tuple[int, ...]:
-    """Changes whenever a parameter of the decoder is replaced, moved or written to."""
+    """Changes whenever a parameter of the decoder, or what turns its tokens, is replaced, moved or written to."""
     body, head = find(model)
-    numbers = [number for weight in body.parameters() for number in (weight.data_ptr(), weight._version)]
+    tensors = (*body.parameters(), *body.rotary_emb.buffers())
+    numbers = [number for tensor in tensors for number in (tensor.data_ptr(), tensor._version)]
     return (id(body), id(head), *numbers, *(weight._version for weight in head.parameters()))
 
 

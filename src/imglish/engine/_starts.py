@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TOGETHER = 1024  # tokens of prompts that are read at once: longer ones keep a processor busy alone
 NEAR = 4  # a prompt joins others where it reads again at most one token for so many that it must read
 
+Embedded = tuple[Tensor, dict[str, Any], int]  # as `Prompt.embeddings`, and how many images were known
 Start = tuple["Job", Past | None, int]  # what is known of a prompt, and how many of its tokens these are
 
 
@@ -177,29 +178,36 @@ class Starts:
             return
         if not alike:
             return
-        length, past = alike[0][2], alike[0][1]
+        length = alike[0][2]
         given = [self._prompt(job) for job, *_ in alike]
-        made, more, hits = zip(*(self._embeddings(prompt, length) for prompt in given), strict=True)
-        if any(more) and len(alike) > 1:  # what later layers add stands in places of one prompt
-            for start in alike:
-                self._read([start], done)
-            return
+        made = [self._embeddings(prompt, length) for prompt in given]
+        if any(more for _, more, _ in made):  # what later layers add stands in places of one prompt
+            for one in zip(alike, given, made, strict=True):
+                self._read_embedded([one], done)
+        else:
+            self._read_embedded(list(zip(alike, given, made, strict=True)), done)
+
+    def _read_embedded(
+        self, rows: Sequence[tuple[Start, Prompt, Embedded]], done: dict[int, tuple[Slot, Tensor]]
+    ) -> None:
+        (_, past, length), _, (_, more, _) = rows[0]
+        made = [embeds for _, _, (embeds, _, _) in rows]
         longest = max(one.shape[1] for one in made)
         embeds = torch.cat([torch.nn.functional.pad(one, (0, 0, longest - one.shape[1], 0)) for one in made])
         positions = torch.stack([
-            torch.nn.functional.pad(p.positions[..., length:], (longest - (len(p) - length), 0)) for p in given
+            torch.nn.functional.pad(p.positions[..., length:], (longest - (len(p) - length), 0)) for _, p, _ in rows
         ], dim=-2)  # fmt: skip
         mask = None
         if len({one.shape[1] for one in made}) > 1:
             mask = torch.tensor(
                 [[n >= longest - one.shape[1] for n in range(longest)] for one in made], device=embeds.device
             )
-        logits, slots = self.stepper.prefill(embeds, positions=positions, mask=mask, past=past, **more[0])
-        rows = list(zip(slots, logits.float(), strict=True))
-        done.update((id(job), row) for (job, *_), row in zip(alike, rows, strict=True))
-        for (job, *_), prompt, (slot, one), hit in zip(alike, given, rows, hits, strict=True):
+        logits, slots = self.stepper.prefill(embeds, positions=positions, mask=mask, past=past, **more)
+        begun = list(zip(slots, logits.float(), strict=True))
+        done.update((id(job), one) for ((job, *_), *_), one in zip(rows, begun, strict=True))
+        for ((job, *_), prompt, (*_, hits)), (slot, one) in zip(rows, begun, strict=True):
             if not job.row.ids:
-                job.row.prefix_tokens, job.row.cache_hits = length, hit
+                job.row.prefix_tokens, job.row.cache_hits = length, hits
             if self.prefixes is not None and job.options.cache and self._is_worth(prompt):
                 self.prefixes.keep(self._kind(prompt), prompt.symbols, self.stepper.past(slot))
             done[id(job)] = (slot, self._caught_up(job, prompt, slot, one))
@@ -264,7 +272,7 @@ class Starts:
         return past
 
     @torch.inference_mode()
-    def _embeddings(self, prompt: Prompt, start: int) -> tuple[Tensor, dict[str, Any], int]:
+    def _embeddings(self, prompt: Prompt, start: int) -> Embedded:
         """As Prompt.embeddings, and how many of the images were not encoded for it."""
         kept = self.kept if self.prefixes is not None else {}
         embeds, more, encoded = prompt.embeddings(self.loaded, start, kept)

@@ -62,7 +62,8 @@ class LeanStepper:
             str(decoder.device), decoder.dtype, decoder.key_heads, self.queries, decoder.size,
             len(decoder.layers),
         )  # fmt: skip
-        self.angles = decoder.angles.setdefault(kind, Angles(decoder, kind))  # its table is made once
+        own = cast("Decoder", weakref.proxy(decoder))  # or both would stay until somebody looks for circles
+        self.angles = decoder.angles.setdefault(kind, Angles(own, kind))  # its table is made once
         self.like = torch.empty(
             len(decoder.layers), decoder.key_heads, 0, decoder.size, dtype=kind, device=decoder.device
         )
