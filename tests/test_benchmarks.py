@@ -198,7 +198,22 @@ def test_the_card_says_what_the_records_say(tmp_path: Path, monkeypatch: pytest.
         assert fact in card
     assert "| **0.912** | 0.900 - 0.930 | 0.110 | >= 0.98 | 3 |" in card
     assert "Aims not reached: ordinary/colour (0.912, aim 0.98)" in card
+    assert "Not measured: ordinary/presence, " in card and "crowded/ap50, " in card
     assert "| 1 | 2.5 | 7 | 70 | 0.250 |" in card  # a stage of which only the export's record is there
+
+
+def test_a_card_claims_no_aim_that_was_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "recipes/shipped"))
+    from _rows import jobs
+    from card import missed
+
+    every = [
+        {"name": job.name, "value": 0.0 if job.row.name in ("cer", "refused") else 1.0, "aim": job.row.aim}
+        for job in jobs()
+    ]
+    assert missed(every) == ["All aims are reached.", ""]
+    assert "All aims measured are reached." in missed(every[1:])
+    assert f"Not measured: {every[0]['name']}." in missed(every[1:])
 
 
 def test_there_is_no_card_without_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
