@@ -14,7 +14,9 @@ from PIL import Image
 
 from imglish.core.errors import InputError, MemoryLimitError
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
-from imglish.engine import _budget_room, budget
+from imglish.engine import _budget_room, _fast_choice, _fast_weights, budget
+from imglish.engine._budget_sizes import sizes_of
+from imglish.engine._fast_layout import Layout
 from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
 from imglish.engine.loop import Loop
@@ -238,3 +240,21 @@ def test_many_pictures_are_encoded_a_few_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(_imglish_model, "TOGETHER", 3)
     assert [str(result) for result in VLM(loaded, max_tokens=5).run(requests)] == whole
     assert seen == [3, 3, 1]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_keys_and_values_count_in_the_precision_that_they_are_kept_in(
+    kind: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = FAMILIES.get("llava")().tiny()
+    loaded.model.to(torch.bfloat16)
+    monkeypatch.setattr(_fast_choice, "attention_of", lambda *given: (kind, _fast_choice.plain_attention))
+    text = loaded.model.config.text_config
+    size = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * kind.itemsize
+    assert sizes_of(loaded).cell == size
+    monkeypatch.setattr(_fast_weights, "layout_of", lambda weights: Layout(some=True))
+    again = FAMILIES.get("llava")().tiny()
+    decoder = again.model.model.language_model
+    dense = sum(one.weight.nbytes for one in decoder.modules() if isinstance(one, torch.nn.Linear))
+    plain = sum(one.nbytes for one in (*again.model.parameters(), *again.model.buffers()))
+    assert sizes_of(again).weights - plain == dense + again.model.lm_head.weight.nbytes

@@ -11,7 +11,7 @@ from PIL import Image
 
 from imglish.core.types import ImagePart, Message, Request, Size, TextPart, VideoPart
 from imglish.engine._fast_prompt import BLOCK
-from imglish.engine.fast import why_plain
+from imglish.engine.fast import lean
 from imglish.families._base import Family, Loaded
 from imglish.families._hub import HubFamily
 from imglish.families._imglish_model import TOGETHER
@@ -93,14 +93,17 @@ def _measure(loaded: Loaded) -> Sizes:
     inner = _first(text, "intermediate_size", "decoder_ffn_dim", "ffn_dim", default=4 * hidden)
     pairs = _first(text, "num_key_value_heads", default=0) or heads
     eager = getattr(text, "_attn_implementation", None) == "eager"
-    is_lean = not why_plain(model)  # it writes down the scores of a part of the prompt, and a mask of all of it
+    stepper = lean(model, two_way=bool(getattr(loaded.family, "two_way", False)))
+    is_lean = stepper is not None  # it writes down the scores of a part of the prompt, and a mask of all of it
+    kept = width if stepper is None else stepper.like.itemsize  # keys and values may be kept in more bits
+    weights = _weights(model) + (0 if stepper is None else stepper.decoder.copied)
     seen, overhead = [], 0
     for size in (SMALL, LARGE):
         tokens, pixels, patches, overhead = _look(loaded, size)
         seen.append((tokens, pixels, _encoder(model.config, patches, pixels=pixels, width=width)))
     return Sizes(
-        weights=_weights(model), width=width, hidden=hidden, layers=layers, vocabulary=text.vocab_size,
-        cell=2 * layers * pairs * head * width,
+        weights=weights, width=width, hidden=hidden, layers=layers, vocabulary=text.vocab_size,
+        cell=2 * layers * pairs * head * kept,
         reading=width * (3 * inner + 10 * max(hidden, heads * head)) + (8 * heads * BLOCK if is_lean else 0),
         scores=6 * (heads // pairs) if is_lean else heads * (4 + width) if eager else 2 * width,
         encoder_decoder=bool(model.config.is_encoder_decoder), overhead=overhead, seen=tuple(seen),

@@ -95,6 +95,8 @@ class Decoder:
     body: Any
     """The module of transformers that all this was read from, without the output layer."""
     stamp: tuple[int, ...]
+    copied: int = 0
+    """Bytes of weights that are kept a second time, laid out anew."""
     angles: dict[torch.dtype, Any] = field(default_factory=dict, compare=False, repr=False)
     """Those of positions by the precision they are in: every stepper of this decoder has the same."""
 
@@ -109,12 +111,14 @@ def read(model: Any) -> Decoder:
     kept = next(iter(first.input_layernorm.parameters())).dtype
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised and kept is not torch.float32 and _on_cpu(body) else kept
-    layout = layout_of(_dense(body, head)) if _on_cpu(body) else Layout()
+    dense = _dense(body, head)
+    layout = layout_of(dense) if _on_cpu(body) else Layout()
     layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, layout) for layer in body.layers)
     return Decoder(
         layers, _norm(body.norm, flow), _matrix([head], flow, layout), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
         float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
+        sum(weight.nbytes for weight in dense) if layout.one or layout.some else 0,
     )  # fmt: skip
 
 
