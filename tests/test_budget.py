@@ -258,3 +258,27 @@ def test_keys_and_values_count_in_the_precision_that_they_are_kept_in(
     dense = sum(one.weight.nbytes for one in decoder.modules() if isinstance(one, torch.nn.Linear))
     plain = sum(one.nbytes for one in (*again.model.parameters(), *again.model.buffers()))
     assert sizes_of(again).weights - plain == dense + again.model.lm_head.weight.nbytes
+
+
+def test_what_is_kept_makes_room_under_a_limit() -> None:
+    loaded = FAMILIES.get("llava")().tiny()
+    requests = [
+        Request("ask", (Message("user", (ImagePart(picture(seed)), TextPart("Why?"))),), "Why?") for seed in range(8)
+    ]
+    need = budget.check(loaded, requests[0], VLM(loaded, max_tokens=4).options)
+    plain, bound = VLM(loaded, max_tokens=4), VLM(loaded, max_tokens=4, memory_limit=need.total + 20_000)
+    kept: dict[VLM, list[int]] = {plain: [], bound: []}
+    for request in requests:
+        for vlm, sizes in kept.items():
+            vlm.run([request])
+            sizes.append(vlm._runner.prefixes.bytes + vlm._runner.features.bytes)
+    assert kept[plain] == sorted(kept[plain])
+    assert kept[plain][-1] > 20_000 + kept[plain][0]
+    assert 0 < max(kept[bound]) <= 20_000 + kept[plain][0]
+
+
+def test_scores_are_refused_over_a_limit(qwen: Loaded) -> None:
+    question = [{"role": "user", "content": [{"type": "image", "image": picture(0)}, {"type": "text", "text": "Why?"}]}]
+    assert VLM(qwen).score(question, ["yes", "no"]).options == ("yes", "no")
+    with pytest.raises(MemoryLimitError, match="memory_limit is"):
+        VLM(qwen, memory_limit="1kB").score(question, ["yes", "no"])

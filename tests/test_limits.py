@@ -12,6 +12,7 @@ import torch
 from imglish.core.errors import MemoryLimitError
 from imglish.core.types import ImagePart, Message, Request, TextPart
 from imglish.engine import _fast_rows, _pages
+from imglish.engine import vlm as vlm_module
 from imglish.engine._sampling import Rules
 from imglish.engine.batch import Budget, is_out_of_memory
 from imglish.engine.beams import search
@@ -268,3 +269,45 @@ def test_an_answer_that_ends_while_memory_ends_is_given(at: str, monkeypatch: py
     vlm.forget()
     assert [result.raw for result in vlm.run(asked_of(2))] == expected
     assert 1 in ended
+
+
+@pytest.mark.parametrize("name", ["imglish", "llava", "qwen2_5_vl"])
+@pytest.mark.parametrize("at", [1, 2, 4, 7])
+def test_memory_that_ends_before_there_is_a_prompt_loses_no_request(
+    name: str, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, calls, opening = FAMILIES.get(name)().tiny(), itertools.count(1), vlm_module.open_image
+    requests = [ask(picture(number), text=f"{number}?") for number in range(8)]
+    expected = [result.raw for result in VLM(loaded, max_tokens=3).run(requests)]
+
+    def failing_once(*given: Any, **more: Any) -> Any:
+        if next(calls) == at:
+            raise MemoryError
+        return opening(*given, **more)
+
+    monkeypatch.setattr(vlm_module, "open_image", failing_once)
+    assert [result.raw for result in VLM(loaded, max_tokens=3).run(requests)] == expected
+    monkeypatch.setattr(vlm_module, "open_image", lambda *given, **more: failing_always())
+    with pytest.raises(MemoryLimitError, match="the next prompt alone"):
+        VLM(loaded, max_tokens=3).run(requests)
+
+
+def failing_always() -> None:
+    raise MemoryError
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_encoder_without_memory_encodes_fewer_at_once(at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = FAMILIES.get("imglish")().tiny()
+    requests = [ask(picture(number), text=f"{number}?") for number in range(10)]
+    expected = [result.raw for result in VLM(loaded, max_tokens=3).run(requests, batch=4)]
+    encode, calls = type(loaded.model).encode_images, itertools.count(1)
+
+    def failing_once(*given: Any, **more: Any) -> Any:
+        if next(calls) == at:
+            raise torch.OutOfMemoryError("out of memory")
+        return encode(*given, **more)
+
+    monkeypatch.setattr(type(loaded.model), "encode_images", failing_once)
+    assert [result.raw for result in VLM(loaded, max_tokens=3).run(requests, batch=4)] == expected
+    assert next(calls) > 3

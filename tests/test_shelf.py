@@ -202,3 +202,14 @@ def test_threads_that_keep_the_same_picture_at_once_do_not_disturb_one_another(t
     assert torch.equal(found[0], value[0])
     assert len(list(tmp_path.iterdir())) == 1
     assert not shelf._fails
+
+
+def test_several_threads_ask_the_shipped_family_at_once() -> None:
+    loaded = shipped()
+    loaded.extra["familiarity"] = RULE
+    pictures = [picture(seed) for seed in range(6)]
+    alone = [VLM(loaded, max_tokens=4).ask(image, "How many?") for image in pictures]
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda image: VLM(loaded, max_tokens=4).ask(image, "How many?"), pictures * 3))
+    assert [one.raw for one in found] == [one.raw for one in alone] * 3
+    assert [one.problems for one in found] == [one.problems for one in alone] * 3

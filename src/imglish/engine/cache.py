@@ -80,7 +80,11 @@ class FeatureCache(MutableMapping[Hashable, Any]):
             return
         self._kept[key] = value
         self.bytes += size(value)
-        while self.bytes > self.most_bytes:
+        self.shrink(self.most_bytes)
+
+    def shrink(self, most: int) -> None:
+        """Lets go of the features used longest ago, until so many bytes are kept."""
+        while self.bytes > max(most, 0):
             _, oldest = self._kept.popitem(last=False)
             self.bytes -= size(oldest)
 

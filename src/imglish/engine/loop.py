@@ -75,7 +75,7 @@ class Loop:
         began, waiting = self.clock(), _Queue(jobs)
         running: list[_Run] = []
         try:
-            while running or waiting:
+            while running or waiting.is_open:
                 changed: list[Job] = []
                 try:
                     new = self._admit(waiting, running, budget)
@@ -102,15 +102,18 @@ class Loop:
         """Starts as many of the waiting as there is room for."""
         tokens = sum(run.slot.length + _rest(run.job) for run in running)
         taken: list[Job] = []
-        while waiting and budget.takes(_need(waiting.first), rows=len(running) + len(taken), tokens=tokens):
-            taken.append(waiting.take())
-            tokens += _need(taken[-1])
         given: list[tuple[Job, Slot, Tensor]] = []
-        self._tried = len(running) + len(taken)
         try:
+            while len(running) + len(taken) < budget.rows and waiting:
+                if not budget.takes(_need(waiting.first), rows=len(running) + len(taken), tokens=tokens):
+                    break
+                taken.append(waiting.take())
+                tokens += _need(taken[-1])
+            self._tried = len(running) + len(taken)
             given.extend(self.starts.begin(taken))
             return [self._started(*one) for one in given]
         except Exception:
+            self._tried = len(running) + len(taken)
             self.stepper.drop([slot for _, slot, _ in given])
             waiting.back(taken)
             raise
@@ -229,12 +232,13 @@ class Loop:
         self.stepper.drop([run.slot for run in running])
         waiting.back([run.job for run in running if not _is_done(run.job.row)])
         self.starts.forget()
-        if not waiting:
+        if not waiting.is_open:
             return
         budget.halve(self._tried)
         if self._tried <= 1 and self._is_alone:
+            what = f"a prompt of {len(waiting.first.prompt)} tokens" if waiting.known else "the next prompt"
             raise MemoryLimitError(
-                f"there is not enough memory for a prompt of {len(waiting.first.prompt)} tokens alone: {error}",
+                f"there is not enough memory for {what} alone: {error}",
                 hint="give fewer or smaller images, a shorter text, or fewer max_tokens",
             ) from error
         self._is_alone = self._tried <= 1
@@ -254,11 +258,23 @@ class _Queue:
     def __init__(self, jobs: Iterable[Job]) -> None:
         self._rest = iter(jobs)
         self._front: list[Job] = []
+        self._is_over = False
 
     def __bool__(self) -> bool:
         if not self._front:
             self._front = [job for job in [next(self._rest, None)] if job is not None]
+            self._is_over = not self._front
         return bool(self._front)
+
+    @property
+    def known(self) -> bool:
+        """Whether the next job was made already."""
+        return bool(self._front)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there may be more jobs, as far as is known without making one."""
+        return self.known or not self._is_over
 
     @property
     def first(self) -> Job:

@@ -91,7 +91,11 @@ class PrefixTree:
             self._holders[piece] += 1
         self._used[id(node)] = (kind, node)
         self._used.move_to_end(id(node))
-        while self.bytes > self.most_bytes:
+        self.shrink(self.most_bytes)
+
+    def shrink(self, most: int) -> None:
+        """Forgets the starts used longest ago, until so many bytes are kept."""
+        while self.bytes > max(most, 0):
             oldest_kind, oldest = next(iter(self._used.values()))
             self._drop(oldest_kind, oldest)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from imglish.core.types import Request
 from imglish.engine import beams, budget
+from imglish.engine._coming import Coming
 from imglish.engine._sampling import rules
 from imglish.engine.batch import Budget, chunks, opened, order
 from imglish.engine.cache import FeatureCache
@@ -61,8 +62,12 @@ class Runner:
         """(index of its request, answer) as they end: `options.n` for each request."""
         loop = self.loop(options, loaded)
         ranked = order(requests)
-        ready = opened((requests[index] for index in ranked), opening)
-        jobs = self._jobs(ready, ranked, options)
+
+        def begin(place: int, together: int) -> Iterator[list[Job]]:
+            ready = opened((requests[index] for index in ranked[place:]), opening)
+            return self._jobs(ready, ranked[place:], options, together)
+
+        jobs: Iterator[Job] = Coming(begin, 1 if loaded.family.native else options.batch)
         width = beams.count(loaded, options)
         if width > 1:
             guided: list[Job] = []  # a search with beams has no guide: what must have a form is decoded by the loop
@@ -81,7 +86,7 @@ class Runner:
     def pieces(self, loaded: Loaded, request: Request, options: Options) -> tuple[Iterator[str], Callable[[], Answer]]:
         """(the pieces of one answer, whose pictures are open; what it was when they have ended)."""
         loop = self.loop(options, loaded)
-        (job,) = self._jobs([request], [0], replace(options, n=1))
+        ((job,),) = self._jobs([request], [0], replace(options, n=1), 1)
         width = beams.count(loaded, options)
         if width > 1 and not _has_form(job):
             steps: Iterable[Any] = self._searched(loop, job, width)
@@ -89,30 +94,41 @@ class Runner:
             steps = loop.run([job], Budget(1, options.tokens))
         return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: Answer(request, job.prompt, job.row)
 
+    def make_room(self, request: Request, options: Options) -> None:
+        """Refuses a request over the limit of memory; where one was given, what is kept makes room for the request."""
+        assert self.loaded is not None, "there is a loop before there are requests"
+        need = budget.check(self.loaded, request, options)
+        if options.memory_limit is not None:
+            spare = int(options.memory_limit) - need.total
+            self.prefixes.shrink(spare)
+            self.features.shrink(spare - self.prefixes.bytes)
+
     def prompts(self, requests: Sequence[Request], options: Options, *, in_turn: bool = False) -> list[Prompt]:
         """The prompts of opened requests; see `imglish.engine.prompt.prompts`."""
         assert self.loaded is not None, "there is a loop before there are prompts"
         kept: MutableMapping[Any, Any] = self.features if options.cache else {}
         return prompts(self.loaded, requests, kept, in_turn=in_turn)
 
-    def _jobs(self, ready: Iterable[Request], indices: Sequence[int], options: Options) -> Iterator[Job]:
-        """Jobs of requests whose pictures are open, made a few at a time."""
+    def _jobs(
+        self, ready: Iterable[Request], indices: Sequence[int], options: Options, together: int
+    ) -> Iterator[list[Job]]:
+        """The jobs of each request, whose pictures are open, made for so many requests at a time."""
         assert self.loaded is not None, "there is a loop before there are jobs"
         numbers = iter(indices)
-        together = options.batch if not self.loaded.family.native else 1
         for chunk in chunks(ready, together):
             for request in chunk:
-                budget.check(self.loaded, request, options)
+                self.make_room(request, options)
             for request, prompt in zip(chunk, self.prompts(chunk, options), strict=True):
                 told = rules(
                     self.loaded, self.loaded.family.banned(request), repetition_penalty=options.repetition_penalty
                 )
-                index = next(numbers)
+                index, jobs = next(numbers), []
                 for sample in range(options.n):
                     guided = guide_for(request, self.loaded) if options.guided else None
                     job = Job(index, prompt, options, told, guided, sample)
                     job.remember = request.skill == "chat"
-                    yield job
+                    jobs.append(job)
+                yield jobs
 
     def _searched(self, loop: Loop, job: Job, width: int) -> Iterator[None]:
         """One step: a search decides at its end."""

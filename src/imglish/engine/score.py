@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,6 +90,8 @@ def _scores(
     loop = runner.loop(options, loaded)
     requests = [opening(request) for request, _ in some]
     told = [[_ids(loaded, request, text) for text in texts] for request, (_, texts) in zip(requests, some, strict=True)]
+    for request, ids in zip(requests, told, strict=True):
+        runner.make_room(request, replace(options, max_tokens=sum(map(len, ids)), n=1, beams=1))
     made = runner.prompts(requests, options, in_turn=True)
     jobs = [Job(index, prompt, options, Rules()) for index, prompt in enumerate(made)]
     plain = branched(loop, jobs, told) or _forked(loop, jobs, told)

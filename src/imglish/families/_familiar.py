@@ -7,6 +7,7 @@ fitted between pictures of the world and pictures made to be unlike it, and its 
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 from imglish.core.errors import CheckpointError
 
 FILE = "familiarity.safetensors"
+_lock = threading.Lock()
 _SHARES = (0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95)
 
 
@@ -35,7 +37,15 @@ def traits(pixel_values: Tensor, tokens: Tensor, dense: Tensor) -> Tensor:
 
 @contextmanager
 def watched(vision: Any) -> Iterator[list[Tensor]]:
-    """Keeps the tokens and the map (as `Sight.see` gives them) of the one picture batch that is encoded meanwhile."""
+    """Keeps the tokens and the map (as `Sight.see` gives them) of the one picture batch that is encoded meanwhile.
+
+    One thread at a time: each would keep what the others see.
+    """
+    with _lock:
+        yield from _watched(vision)
+
+
+def _watched(vision: Any) -> Iterator[list[Tensor]]:
     seen: list[Tensor] = []
     handles = [
         vision.norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output)),
