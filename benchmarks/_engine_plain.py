@@ -11,7 +11,7 @@ from _engine_machine import now
 from transformers.generation.streamers import BaseStreamer
 
 from imglish.core.types import Request
-from imglish.engine.vlm import open_request
+from imglish.engine._opening import open_request
 from imglish.families._base import Loaded
 
 TRIED = 16  # tokens that each setting is tried with, where a row does not say how many it needs

@@ -18,10 +18,13 @@ import pytest
 from PIL import Image
 
 import imglish
+from imglish import _cli_input as given
 from imglish import cli
 from imglish.core.errors import SkillError
 from imglish.core.results import Boxes, ImageReceipt, Masks, Problem, Receipt, Record, Text, TextRegions
 from imglish.core.types import Message, to_messages
+from imglish.engine.load import FAMILIES
+from imglish.engine.vlm import VLM
 
 SKILLS = {
     "ask": ["a.png", "How many?"],
@@ -40,9 +43,9 @@ SKILLS = {
 class FakeStream:
     """Iterate for the pieces; `result` is there when they have ended."""
 
-    def __init__(self, number: int, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, number: int, problems: tuple[Problem, ...], picture: Image.Image | None) -> None:
         self.pieces = ("Turn ", f"{number}.")
-        self.result = Text(text="".join(self.pieces), problems=problems)
+        self.result = Text(text="".join(self.pieces), problems=problems, picture=picture)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.pieces)
@@ -56,6 +59,7 @@ class FakeVLM:
         self.loaded: list[tuple[Any, dict[str, Any]]] = []
         self.problems: tuple[Problem, ...] = ()
         self.empty = False
+        self.picture: Image.Image | None = None
         self.turns: list[tuple[Message, ...]] = []
 
     def load(self, model: Any = None, **options: Any) -> FakeVLM:
@@ -68,7 +72,7 @@ class FakeVLM:
             raise SkillError("the family 'fake' cannot do that")
         self.turns.append(messages)
         self.calls.append(("chat", messages, options))
-        return FakeStream(len(self.turns), self.problems)
+        return FakeStream(len(self.turns), self.problems, self.picture)
 
     def __getattr__(self, skill: str) -> Any:
         def call(images: Any, *arguments: Any, **options: Any) -> Any:
@@ -92,7 +96,8 @@ class FakeVLM:
         if skill == "segment":
             return Masks(polygons=((square,),), labels=("cat",), size=picture.size, **common)
         if skill == "read":
-            return TextRegions(texts=("ŁÓDŹ 7",), quads=[square], size=picture.size, **common)
+            found = 0 if self.empty else 1
+            return TextRegions(texts=("ŁÓDŹ 7",)[:found], quads=[square][:found], size=picture.size, **common)
         if skill == "extract":
             return Record(data={"name": "Zoë", "date": None}, **common)
         return Text(text="three", **common)
@@ -180,13 +185,43 @@ def test_dashes_and_underscores_are_the_same(join: str, vlm: FakeVLM) -> None:
 def test_arguments_reach_their_skill(vlm: FakeVLM) -> None:
     for skill, arguments in SKILLS.items():
         assert cli.main([skill, *arguments]) == 0
-    got = {skill: given[1:] for skill, given, _ in vlm.calls}
+    got = {skill: values[1:] for skill, values, _ in vlm.calls}
     assert list(got["detect"][0]) == ["cat"]
     assert got["ground"] == got["segment"] == ("the cat",)
     assert got["identify"] == ((1.0, 2.0, 30.0, 40.0),)
     assert got["count"] == ("cats",)
     assert list(got["extract"][0]["properties"]) == ["name", "date"]
     assert got["watch"] == ("What moved?",)
+
+
+@pytest.mark.parametrize("said", [["pencil,house"], ["pencil, house"], ["pencil,", "house"], [" pencil ", "house"]])
+def test_labels_may_be_separated_by_commas(said: list[str], vlm: FakeVLM) -> None:
+    assert cli.main(["detect", "a.png", *said]) == 0
+    assert vlm.calls[0][1][1] == ("pencil", "house")
+    assert given.words("detect", said, prompt=None)["labels"] == ("pencil", "house")
+
+
+def animation(frames: int) -> str:
+    first, *others = [Image.new("RGB", (8, 8), (20 * number, 0, 0)) for number in range(1, frames + 1)]
+    first.save("clip.gif", save_all=True, append_images=others)
+    return "clip.gif"
+
+
+@pytest.mark.parametrize(("frames", "seen"), [(3, [20, 40, 60]), (7, [20, 60, 100, 140]), (1, [20])])
+def test_an_animation_is_watched_as_its_frames(
+    frames: int, seen: list[int], vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded: Any = SimpleNamespace(family=SimpleNamespace(max_frames=4))
+    monkeypatch.setattr(vlm, "load", lambda *_, **__: vlm)
+    monkeypatch.setitem(vars(imglish), "load", vlm.load)
+    monkeypatch.setattr(vlm, "loaded", loaded)
+    assert cli.main(["watch", animation(frames), "What moves?"]) == 0
+    assert [picture.getpixel((0, 0))[0] for picture in vlm.calls[0][1][0]] == seen
+    told = capsys.readouterr().err
+    assert ("more than 4 frames" in told) == (frames > 4)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(Path("clip.gif").read_bytes())))
+    assert cli.main(["watch", "-", "What moves?"]) == 0
+    assert len(vlm.calls[1][1][0]) == len(seen)
 
 
 FORMS = {
@@ -225,9 +260,6 @@ def test_a_form_that_is_none_names_the_nearest(vlm: FakeVLM, capsys: pytest.Capt
 def test_the_answer_of_a_model_has_the_form(
     monkeypatch: pytest.MonkeyPatch, vlm: FakeVLM, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from imglish.engine.load import FAMILIES
-    from imglish.engine.vlm import VLM
-
     tiny = VLM(FAMILIES.get("imglish")().tiny())
     monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: tiny)
     for said, wanted in (("0..9", r"\d"), ("red,green", "red|green"), ("/[ab]{3}/", "[ab]{3}")):
@@ -254,6 +286,10 @@ def test_nothing_found_is_success_and_unreadable_is_failure(vlm: FakeVLM, capsys
     vlm.empty = True
     assert cli.main(["detect", "a.png", "cat"]) == 0
     assert "found nothing" in capsys.readouterr().err
+    assert cli.main(["read", "a.png"]) == 0
+    shown = capsys.readouterr()
+    assert "found nothing" in shown.err
+    assert shown.out == ""
     vlm.problems = (Problem("parse", "no box in it", "raw words"),)
     assert cli.main(["detect", "a.png", "cat"]) == 1
     assert "raw words" in capsys.readouterr().err
@@ -281,6 +317,8 @@ BAD_PICTURES = {
     "truncated.jpg": truncated_jpeg(),
     "bomb.png": header_bomb(),
     "empty.png": b"",
+    "short.png": b"hi\n",
+    "one.png": b"\n",
 }
 BAD_CALLS = {
     "no question": ["ask", "a.png"],
@@ -303,6 +341,9 @@ BAD_CALLS = {
     "overlay of no picture type": ["caption", "a.png", "--out", "o.xyz"],
     "overlay in no folder": ["caption", "a.png", "--out", "no/where/o.png"],
     "URL while they are off": ["caption", "https://example.com/a.png"],
+    "label that is empty": ["detect", "a.png", "cat,,dog"],
+    "label of blanks": ["detect", "a.png", " "],
+    "chat with every picture": ["map", ".", "Hello", "--skill", "chat", "--out", "m.jsonl"],
     "no tokens": ["caption", "a.png", "--max-tokens", "0"],
 }
 
@@ -329,6 +370,22 @@ def test_a_bad_picture_is_named_and_explained(name: str, vlm: FakeVLM, capsys: p
     assert name in message
 
 
+def test_a_file_of_a_few_bytes_is_one_failure_of_a_folder(
+    vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: VLM(FAMILIES.get("imglish")().tiny(), max_tokens=2))
+    Path("folder").mkdir()
+    Path("folder/note.png").write_bytes(b"hi\n")
+    Path("a.png").rename("folder/b.png")
+    assert cli.main(["map", "folder", "--skill", "caption", "--out", "o.jsonl"]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    records = [json.loads(line) for line in Path("o.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(one["image"], one.get("error", {}).get("type")) for one in records] == [
+        ("b.png", None),
+        ("note.png", "ImageError"),
+    ]
+
+
 def test_a_limit_on_pixels_can_be_set(vlm: FakeVLM, capsys: pytest.CaptureFixture[str]) -> None:
     assert "64" in fails(["caption", "a.png", "--max-image-pixels", "100"], capsys)
 
@@ -341,7 +398,7 @@ def test_an_unknown_family_gets_the_nearest_name(
     vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delitem(vars(imglish), "load")  # the real one
-    assert "Did you mean 'imglish'" in fails(["caption", "a.png", "--model", "imglsh"], capsys)
+    assert "Did you mean 'shipped'" in fails(["caption", "a.png", "--model", "imglsh"], capsys)
 
 
 def test_a_folder_is_no_picture(vlm: FakeVLM, capsys: pytest.CaptureFixture[str]) -> None:
@@ -369,6 +426,23 @@ def test_a_folder_without_a_model_is_named(
     message = fails(["caption", "a.png", "--model", "hollow"], capsys)
     assert "hollow" in message
     assert "config.json" in message
+
+
+@pytest.mark.parametrize(
+    ("skill", "hint"), [("ask", "--prompt"), ("count", "--prompt"), ("identify", "--box"), ("extract", "--schema")]
+)
+def test_what_a_folder_is_asked_is_given_with_an_option(
+    skill: str, hint: str, vlm: FakeVLM, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = fails(["map", ".", "--skill", skill, "--out", "m.jsonl"], capsys)
+    assert hint in message
+    assert "=..." not in message
+
+
+def test_a_question_to_begin_a_chat_with_is_explained(vlm: FakeVLM, capsys: pytest.CaptureFixture[str]) -> None:
+    for question in ("question", "What is it?", "Tell me. " * 50):
+        assert "typed in the chat" in fails(["chat", "a.png", question], capsys)
+    assert "typed in the chat" not in fails(["chat", "a.pgn"], capsys)
 
 
 @pytest.mark.parametrize("name", BAD_CALLS)
@@ -426,6 +500,50 @@ def test_image_goes_with_the_next_message(vlm: FakeVLM, monkeypatch: pytest.Monk
     talk(monkeypatch, "Hello", "/image a.png", "What is it?", "/quit", "never read")
     assert cli.main(["chat"]) == 0
     assert [(turn[-1].text, len(turn[-1].images)) for turn in vlm.turns] == [("Hello", 0), ("What is it?", 1)]
+
+
+@pytest.mark.parametrize("end", ["/quit now", "/QUIT", "/Exit", "/q"])
+def test_a_chat_ends_however_it_is_written(end: str, vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk(monkeypatch, "Hello", end, "never read")
+    assert cli.main(["chat"]) == 0
+    assert len(vlm.turns) == 1
+
+
+@pytest.mark.parametrize("path", ['"a b.png"', "'a b.png'", "a b.png"])
+def test_a_path_in_a_chat_may_have_quotes_around_it(path: str, vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a.png").rename("a b.png")
+    talk(monkeypatch, f"/Image {path}", "What is it?", '/save "talk 1.json"')
+    assert cli.main(["chat"]) == 0
+    assert len(vlm.turns[0][0].images) == 1
+    assert Path("talk 1.json").is_file()
+
+
+def test_a_chat_draws_its_last_answer(
+    vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vlm.picture = Image.new("RGB", (64, 48))
+    talk(monkeypatch, "What is it?", "And now?")
+    assert cli.main(["chat", "a.png", "--out", "o.png"]) == 0
+    assert "wrote o.png" in capsys.readouterr().err
+    with Image.open("o.png") as drawn:
+        assert drawn.width >= 64
+    talk(monkeypatch, "/quit")
+    assert cli.main(["chat", "a.png", "--out", "p.png"]) == 0
+    assert "'p.png' is not written" in capsys.readouterr().err
+
+
+def test_a_chat_without_a_picture_says_how_to_show_one(
+    vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = VLM(FAMILIES.get("imglish")().tiny())
+    monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: tiny)
+    talk(monkeypatch, "Hello")
+    assert cli.main(["chat"]) == 0
+    assert "/image PATH" in capsys.readouterr().err
+    monkeypatch.setitem(vars(imglish), "load", vlm.load)
+    talk(monkeypatch, "fail")
+    assert cli.main(["chat"]) == 0
+    assert "/image PATH" not in capsys.readouterr().err
 
 
 def test_save_writes_messages_that_can_be_read_again(vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch) -> None:

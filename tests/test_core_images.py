@@ -261,7 +261,8 @@ def test_the_callers_picture_is_left_as_it_was():
 def test_a_header_that_claims_900_megapixels_is_refused_before_decoding(file):
     with pytest.raises(ImageError, match=r"bomb\.png.*30000 x 30000 pixels, and at most 89 megapixels") as caught:
         open_image(file(png_header(30000, 30000), "bomb.png"))
-    assert "--max-image-pixels" in caught.value.hint
+    assert "add --max-image-pixels" in caught.value.hint
+    assert "imglish.open_image(picture, max_pixels=...)" in caught.value.hint
     assert caught.value.exit_status == 2
 
 
@@ -325,6 +326,23 @@ def test_what_is_no_picture_is_named_with_what_it_is(data, told, file):
     with pytest.raises(ImageError, match=rf"notes\.png.*({told})") as caught:
         open_image(file(data, "notes.png"))
     assert caught.value.exit_status == 2
+
+
+BEGINNINGS = [
+    b"hi\n" * 6, bytes(16), b"\xff" * 16, b"P6 9 9 255 " + bytes(5), b"GIF89a" + bytes(10), b"BM" + bytes(14),
+    b"\xff\xd8\xff\xe0" + bytes(12), b"\x89PNG\r\n\x1a\n" + bytes(8), b"II*\0" + bytes(12), b"RIFF    WEBPVP8 ",
+    b"\0\0\1\0" + bytes(12), b"\x0a\5\1" + bytes(13), b"qoif" + bytes(12), b"8BPS" + bytes(12), b"\1\xda" + bytes(14),
+    b"\0\0\0\x0cjP  \r\n\x87\n", b"(\0\0\0" + bytes(12), b"DDS " + bytes(12), b"icns" + bytes(12),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("start", BEGINNINGS, ids=repr)
+def test_a_few_bytes_are_no_picture_whatever_they_begin_like(start, file):
+    for count in range(1, len(start) + 1):
+        data = start[:count]
+        for source in (data, file(data, "note.png"), "data:;base64," + base64.b64encode(data).decode()):
+            with pytest.raises(ImageError, match="cannot read"):
+                open_image(source)
 
 
 def test_paths_that_cannot_be_read_are_named(tmp_path, file):
@@ -406,7 +424,8 @@ def server():
 def test_urls_are_opened_only_when_allowed(server):
     with pytest.raises(ImageError, match="URLs are not opened") as caught:
         open_image(f"{server}/a.png")
-    assert "--allow-urls" in caught.value.hint
+    assert "add --allow-urls" in caught.value.hint
+    assert "imglish.open_image(url, allow_urls=True)" in caught.value.hint  # the skills have no such option
     assert corners(open_image(f"{server}/a.png", allow_urls=True)) == UPRIGHT
 
 

@@ -34,6 +34,7 @@ RECEIPT = Receipt(
 PROBLEM = Problem("truncated", "the answer was cut off", "<loc_1")
 SQUARE = ((10.0, 10.0), (30.0, 10.0), (30.0, 30.0), (10.0, 30.0))
 SMALL = ((40.5, 5.0), (44.5, 5.0), (44.5, 9.0))
+PICTURE = Image.new("RGB", (64, 48), "white")
 COMMON = {"receipt": RECEIPT, "problems": (PROBLEM,), "raw": "a cat <loc_1"}
 
 EXAMPLES = [
@@ -198,6 +199,10 @@ def test_a_record_becomes_an_object(model):
         (lambda: result_from_json([1]), "allowed are"),
         (lambda: Boxes.from_json(Text("a").to_json()), "'boxes' was expected"),
         (lambda: Text("a").draw(), "keeps no picture"),
+        *(
+            (lambda scale=scale: Text("a").draw(PICTURE, scale=scale), f"scale is {scale}; allowed are whole numbers")
+            for scale in (0, -1, 1.5, True)
+        ),
     ],
 )
 def test_what_is_no_result_is_an_error_that_says_why(make, told):
@@ -249,6 +254,24 @@ def test_a_text_is_a_coco_caption():
     assert Text("two cats").to_coco(5)["annotations"] == [{"id": 1, "image_id": 5, "caption": "two cats"}]
 
 
+@pytest.mark.parametrize("result", [Text("two cats"), Record({"name": "Ada"}), Boxes(), Masks(), TextRegions()])
+def test_coco_says_how_large_the_image_is_where_anything_knows(result):
+    def told(**known):
+        image = replace(result, **known).to_coco()["images"][0]
+        return image["width"], image["height"]
+
+    assert told(receipt=RECEIPT, picture=PICTURE) == (640, 480)
+    assert told(picture=PICTURE) == (64, 48)
+    assert told(receipt=Receipt()) == (0, 0)
+    json.dumps(replace(result, receipt=RECEIPT).to_coco())
+
+
+def test_coco_takes_the_size_of_the_image_that_boxes_are_in():
+    two = replace(RECEIPT, images=(*RECEIPT.images, ImageReceipt((20, 10), (192, 192))))
+    assert Boxes(image=1, receipt=two).to_coco()["images"][0]["width"] == 20
+    assert Boxes(image=1, size=(9, 8), receipt=two).to_coco()["images"][0]["width"] == 9
+
+
 @pytest.mark.parametrize("result", EXAMPLES, ids=lambda result: f"{type(result).__name__}")
 def test_every_result_draws_on_a_copy_of_the_picture(result):
     picture = Image.new("RGB", (64, 48), "white")
@@ -274,6 +297,21 @@ def test_drawing_tells_nothing_found_from_not_parsed():
     unread = Boxes(problems=(Problem("parse", "a box has one number"),)).draw(picture)
     assert nothing.height == unread.height > 100
     assert nothing.tobytes() != unread.tobytes()
+
+
+@pytest.mark.parametrize("result", [Text("A cat."), Boxes([[20, 10, 60, 40]]), Record({"name": "Ada"})])
+def test_a_reason_to_doubt_an_answer_stands_on_the_picture(result):
+    picture = Image.new("RGB", (640, 100), "white")
+
+    def drawn(*kinds):
+        return replace(result, problems=tuple(Problem(kind, "why " * 40) for kind in kinds)).draw(picture)
+
+    plain, cut, unlike, both = drawn(), drawn("truncated"), drawn("out_of_world"), drawn("truncated", "out_of_world")
+    assert cut.height == unlike.height > plain.height
+    assert cut.tobytes() != unlike.tobytes()
+    assert both.height > cut.height
+    assert drawn("truncated", "truncated").tobytes() == cut.tobytes()
+    assert drawn("range").tobytes() == plain.tobytes()
 
 
 def test_a_box_is_drawn_where_it_is():

@@ -34,6 +34,43 @@ def test_bare_base64_becomes_a_data_url():
     assert to_messages([{"role": "user", "content": [part]}])[0].images == ("data:image/png;base64,QUJD",)
 
 
+def test_base64_that_is_a_data_url_already_stays_as_it_is():
+    part = {"type": "image", "base64": "data:image/jpeg;base64,QUJD"}
+    assert to_messages([{"role": "user", "content": [part]}])[0].images == ("data:image/jpeg;base64,QUJD",)
+    both = {"type": "image", "image": "a.png", "base64": None}
+    assert to_messages([{"role": "user", "content": [both]}])[0].images == ("a.png",)
+
+
+def test_a_developer_is_what_older_models_call_system():
+    assert to_messages([{"role": "developer", "content": "Be brief."}]) == (
+        Message("system", (TextPart("Be brief."),)),
+    )
+
+
+@pytest.mark.parametrize("content", [{"content": None}, {}], ids=["None", "left out"])
+def test_a_turn_that_only_calls_tools_has_no_words(content):
+    call = {"role": "assistant", "tool_calls": [{"id": "1"}], **content}
+    assert [message.text for message in to_messages([call])] == [""]
+    assert to_messages([{"role": "assistant", "content": None}])[0].text == ""
+
+
+@pytest.mark.parametrize("kind", ["text", "input_text", "output_text"])
+def test_text_is_text_whoever_wrote_it(kind):
+    said = {"role": "assistant", "content": [{"type": kind, "text": "A cat."}]}
+    assert to_messages([said])[0].parts == (TextPart("A cat."),)
+
+
+@pytest.mark.parametrize("kind", ["video", "video_url"])
+@pytest.mark.parametrize(
+    "named", [{"path": "a.mp4"}, {"url": "a.mp4"}, {"video": "a.mp4"}, {"video_url": {"url": "a"}}]
+)
+def test_a_video_given_otherwise_is_told_how_frames_are_given(kind, named):
+    with pytest.raises(InputError, match="a list of its frames") as caught:
+        to_messages([{"role": "user", "content": [{"type": kind, **named}]}])
+    assert '{"type": "video", "video": ["1.png", "2.png"]}' in caught.value.hint
+    assert "allowed are" not in str(caught.value)
+
+
 def test_a_video_is_its_frames_in_order():
     part = {"type": "video", "video": ["1.png", "2.png"], "fps": 2.0}
     assert to_messages([{"role": "user", "content": [part]}])[0].parts == (VideoPart(("1.png", "2.png"), 2.0),)
@@ -53,8 +90,16 @@ def test_messages_of_our_own_pass_through_unchanged():
         ([{"role": "user"}], "message 0"),
         ([{"role": "user", "content": "a"}, {"role": "user", "content": [{"type": "smell"}]}], "message 1, part 0"),
         ([{"role": "user", "content": [{"type": "video", "video": "a.mp4"}]}], "list of its frames"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "part 0"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "part 0 .*an image part names its picture"),
+        (
+            [{"role": "user", "content": [{"type": "image", "base64": b"QUJD"}]}],
+            "image, image_url, url, path or base64",
+        ),
+        ([{"role": "user", "content": [{"type": "text", "text": None}]}], "a text part has 'text'"),
         ([{"role": "user", "content": 7}], "content 7"),
+        ([{"role": "user", "content": None}], "content None"),
+        ([{"role": "user", "content": b"What?"}], "content b'What"),
+        ([{"role": "user", "tool_calls": []}], "message 0"),
         (["What?"], "message 0"),
         (7, "7"),
         (None, "None"),

@@ -17,18 +17,20 @@ from safetensors.torch import load_file, save_file
 from imglish.core.errors import CheckpointError, ImageError, InputError, SkillError, UnknownName
 from imglish.core.results import Boxes, Masks, Record, Result, Text, TextRegions
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
-from imglish.engine import generate
+from imglish.engine import catalogue, generate
+from imglish.engine._opening import open_request
 from imglish.engine._sampling import Rules
 from imglish.engine.batch import Budget
 from imglish.engine.cache import FeatureCache
-from imglish.engine.generate import Options
-from imglish.engine.load import load_checkpoint
+from imglish.engine.generate import Options, _say_idle
+from imglish.engine.load import FAMILIES, load_checkpoint
 from imglish.engine.loop import Job, Loop
 from imglish.engine.prompt import prompts
 from imglish.engine.step import Slot
-from imglish.engine.vlm import VLM, load, open_request
+from imglish.engine.vlm import VLM, load
 from imglish.families._base import Loaded
 from imglish.families._familiar import Familiarity, traits
+from imglish.families._imglish_model import ELSEWHERE
 from imglish.families.imglish import Family
 
 
@@ -317,6 +319,42 @@ def test_wrong_input_is_told_before_the_model_runs(vlm: VLM, tmp_path: Path) -> 
             vlm.ask(image, "?", **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("seed", 99999999999999999999), ("seed", -1), ("seed", "x"), ("seed", 1.5), ("seed", True),
+        ("seed", (1 << 63) - 1), ("temperature", "hot"), ("temperature", None), ("temperature", float("nan")),
+        ("top_p", "x"), ("top_p", None), ("top_k", "x"), ("top_k", None), ("min_p", "x"), ("min_p", None),
+        ("repetition_penalty", "x"), ("max_tokens", "x"), ("max_tokens", 2.0), ("n", "x"), ("n", None), ("stop", 3),
+        ("stop", None), ("stop", (1,)), ("deadline", "soon"),
+    ],
+)  # fmt: skip
+def test_an_option_of_another_type_is_told(name: str, wrong: Any) -> None:
+    with pytest.raises(InputError, match=rf"^{name} is .*; allowed are"):
+        Options(**{name: wrong})
+
+
+def test_a_seed_may_be_large_and_may_come_from_numpy(vlm: VLM) -> None:
+    assert Options(seed=np.int64(7)).seed == 7  # type: ignore[arg-type]
+    vlm.ask(picture(), "?", seed=(1 << 63) - 2, temperature=1.0, max_tokens=2)
+
+
+def test_what_narrows_samples_says_once_that_none_is_drawn(caplog: pytest.LogCaptureFixture) -> None:
+    _say_idle.cache_clear()
+    with caplog.at_level("WARNING", logger="imglish"):
+        Options(seed=3)
+        Options(top_p=0.5, temperature=0.7)
+        assert not caplog.records
+        Options(top_p=0.5)
+        Options(top_p=0.6)
+        Options(top_k=3, min_p=0.1)
+    told = [record.getMessage() for record in caplog.records]
+    assert [text.split(":")[0] for text in told] == [
+        "top_p changes nothing at temperature 0",
+        "top_k, min_p change nothing at temperature 0",
+    ]
+
+
 def test_a_skill_that_the_family_lacks_names_families_that_have_it(loaded: Loaded) -> None:
     class Mute(Family):
         name = "mute"
@@ -384,7 +422,7 @@ def test_an_unknown_model_type_names_the_nearest(broken: Path) -> None:
 def test_what_is_no_model_says_what_would_be(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no folder 'runs/my/model'"):
         load("runs/my/model")
-    with pytest.raises(UnknownName, match=r"imglihs.*Did you mean 'imglish'"):
+    with pytest.raises(UnknownName, match=r"imglihs.*Did you mean 'shipped'"):
         load("imglihs")
     (tmp_path / "a.txt").write_text("a")
     with pytest.raises(InputError, match="is a file"):
@@ -393,6 +431,27 @@ def test_what_is_no_model_says_what_would_be(tmp_path: Path) -> None:
         load(tmp_path, dtype="int8")
     with pytest.raises(InputError, match="device is 'tpu'"):
         load(tmp_path, device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "told"),
+    [
+        ("florense2", "Did you mean 'microsoft/Florence-2-base'", "owner/name"),
+        ("florence2", "is a family; a model is a checkpoint of one, as 'microsoft/Florence-2-base'", "owner/name"),
+        ("Florence-2-base", "Did you mean 'microsoft/Florence-2-base'", "owner/name"),
+        ("imglish", "as 'shipped'", "leave --model out"),
+        ("shiped", "Did you mean 'shipped'", "leave --model out"),
+        ("gpt-4o", "a model on a server", "--model http://host:port/v1 --model-name gpt-4o"),
+        ("claude-sonnet-4", "a model on a server", "--model-name claude-sonnet-4"),
+        ("", "the name of the model is empty", "leave --model out"),
+        ("zzzzzz", "no model 'zzzzzz'", "imglish models lists the known"),
+    ],
+)
+def test_what_can_be_typed_instead_is_told(name: str, said: str, told: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(name)
+    assert said in caught.value.message
+    assert told in caught.value.hint
 
 
 def test_missing_shipped_weights_tell_how_to_train_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -418,10 +477,23 @@ def test_a_picture_unlike_the_world_is_warned_of(broken: Path, loaded: Loaded) -
     kinds = [[problem.kind for problem in result.warnings if problem.kind == "out_of_world"] for result in results]
     assert kinds == [[], ["out_of_world"], ["out_of_world"]]
     message = results[1].warnings[-1].message
-    assert "imglish ask" in message
-    assert "--model" in message
+    assert 'imglish ask photo.jpg "..." --model HuggingFaceTB/SmolVLM-256M-Instruct' in message
+    assert "imglish detect photo.jpg --model microsoft/Florence-2-base" in vlm.detect(strange).warnings[-1].message
+    assert "imglish extract photo.jpg --schema" in vlm.extract(strange, ["name"]).warnings[-1].message
     assert "picture 2 of 2" in results[2].warnings[-1].message
     assert results[1].parsed
+
+
+@pytest.mark.parametrize("skill", sorted(ELSEWHERE))
+def test_what_is_recommended_for_photographs_has_the_skill(skill: str) -> None:
+    _, checkpoint = ELSEWHERE[skill]
+    card = next(card for card in catalogue.cards() if card.name == checkpoint)
+    assert skill in card.skills and card.runs
+    assert card.parameters < 3e9
+
+
+def test_every_skill_has_a_recommendation() -> None:
+    assert set(ELSEWHERE) == set(FAMILIES.get("imglish").skills)
 
 
 def test_the_same_pixels_are_encoded_once(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,7 +556,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_picture_in_memory_is_not_bounded_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from imglish.engine import vlm
+    from imglish.engine import _opening
 
     limits: list[int | None] = []
 
@@ -492,9 +564,26 @@ def test_a_picture_in_memory_is_not_bounded_twice(monkeypatch: pytest.MonkeyPatc
         limits.append(max_pixels)
         return Image.new("RGB", (8, 8))
 
-    monkeypatch.setattr(vlm, "open_image", record)
+    monkeypatch.setattr(_opening, "open_image", record)
     Image.new("RGB", (30, 20)).save(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as lazy:  # its pixels are still to be decoded: the limit holds
         parts = (ImagePart(Image.new("RGB", (300, 200))), ImagePart(lazy), ImagePart(tmp_path / "a.png"))
         open_request(Request("ask", (Message("user", parts),)))
     assert limits == [60000, None, None]
+
+
+def test_many_results_do_not_hold_the_pictures_of_files(tmp_path: Path) -> None:
+    vlm = VLM(FAMILIES.get("llava")().tiny(), max_tokens=2)
+    files = [tmp_path / f"{number}.png" for number in range(3)]
+    for number, file in enumerate(files):
+        Image.new("RGB", (90, 60), (80 * number, 0, 0)).save(file)
+    requests = [Request("caption", (Message("user", (ImagePart(file), TextPart(""))),)) for file in files]
+    results = vlm.run(requests)
+    assert [result.picture for result in results] == files
+    assert [result.draw(scale=1).getpixel((89, 0)) for result in results] == [(80 * n, 0, 0) for n in range(3)]
+    files[0].unlink()
+    with pytest.raises(ImageError, match="no file"):
+        results[0].draw()
+    assert isinstance(vlm.run(requests[1:2])[0].picture, Image.Image)
+    held = Request("caption", (Message("user", (ImagePart(Image.new("RGB", (9, 9))), TextPart(""))),))
+    assert isinstance(vlm.run([held, held])[1].picture, Image.Image)

@@ -11,8 +11,7 @@ import torch
 
 from imglish.core.errors import MemoryLimitError
 from imglish.core.types import ImagePart, Message, Request, TextPart
-from imglish.engine import _fast_rows, _pages
-from imglish.engine import vlm as vlm_module
+from imglish.engine import _fast_rows, _opening, _pages
 from imglish.engine._sampling import Rules
 from imglish.engine.batch import Budget, is_out_of_memory
 from imglish.engine.beams import search
@@ -276,7 +275,7 @@ def test_an_answer_that_ends_while_memory_ends_is_given(at: str, monkeypatch: py
 def test_memory_that_ends_before_there_is_a_prompt_loses_no_request(
     name: str, at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded, calls, opening = FAMILIES.get(name)().tiny(), itertools.count(1), vlm_module.open_image
+    loaded, calls, opening = FAMILIES.get(name)().tiny(), itertools.count(1), _opening.open_image
     requests = [ask(picture(number), text=f"{number}?") for number in range(8)]
     expected = [result.raw for result in VLM(loaded, max_tokens=3).run(requests)]
 
@@ -285,9 +284,9 @@ def test_memory_that_ends_before_there_is_a_prompt_loses_no_request(
             raise MemoryError
         return opening(*given, **more)
 
-    monkeypatch.setattr(vlm_module, "open_image", failing_once)
+    monkeypatch.setattr(_opening, "open_image", failing_once)
     assert [result.raw for result in VLM(loaded, max_tokens=3).run(requests)] == expected
-    monkeypatch.setattr(vlm_module, "open_image", lambda *given, **more: failing_always())
+    monkeypatch.setattr(_opening, "open_image", lambda *given, **more: failing_always())
     with pytest.raises(MemoryLimitError, match="the next prompt alone"):
         VLM(loaded, max_tokens=3).run(requests)
 

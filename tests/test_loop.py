@@ -12,6 +12,7 @@ from PIL import Image
 
 from imglish.core.errors import InputError, MemoryLimitError
 from imglish.core.types import ImagePart, Message, Request, TextPart, VideoPart
+from imglish.engine._opening import open_request
 from imglish.engine._sampling import Draw, Rules, rules
 from imglish.engine.batch import Budget
 from imglish.engine.beams import settings
@@ -20,7 +21,7 @@ from imglish.engine.load import FAMILIES
 from imglish.engine.loop import Job, Loop, stepper_of
 from imglish.engine.prompt import prompts
 from imglish.engine.score import _ids
-from imglish.engine.vlm import VLM, open_request
+from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
 
 

@@ -19,6 +19,7 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     PreTrainedTokenizerFast,
+    ResNetConfig,
     SiglipVisionConfig,
 )
 
@@ -487,6 +488,27 @@ def test_every_placeholder_becomes_the_tokens_of_its_picture(processor: BridgePr
     assert batch["attention_mask"].tolist() == [[0] * 3 + [1] * 5, [1] * 8]
     assert batch["pixel_values"].shape == (3, 3, SIDE, SIDE)
     assert batch["frame_mask"].tolist() == [False, True, False]
+
+
+def test_padding_is_said_as_in_transformers(processor: BridgeProcessor) -> None:
+    plain = processor(["a", "bcd"])
+    for padding in (True, "longest"):
+        assert processor(["a", "bcd"], padding=padding)["input_ids"].tolist() == plain["input_ids"].tolist()
+    assert processor(["abc"], padding=False)["input_ids"].shape == (1, 3)
+    for wrong in (False, "max_length"):
+        with pytest.raises(InputError, match=r"padding is .*, and the rows have 1, 3 tokens"):
+            processor(["a", "bcd"], padding=wrong)
+
+
+def test_a_frame_can_be_given_where_the_encoder_tells_none(tokenizer: PreTrainedTokenizerFast) -> None:
+    vision = ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic")
+    config = BridgeConfig(vision_config=vision, text_config=DECODERS["llama"], adapter="linear", vision_grid=(2, 2))
+    made = BridgeProcessor.for_bridge(config, tokenizer, image_size=(64, 64))
+    assert made.image_processor.image_size == [64, 64]
+    assert made.image_tokens == 4
+    with pytest.raises(InputError, match=r"'resnet' does not tell the size") as caught:
+        BridgeProcessor.for_bridge(config, tokenizer)
+    assert "image_size=(width, height)" in caught.value.hint
 
 
 def test_special_tokens_that_a_user_types_are_plain_text(processor: BridgeProcessor) -> None:

@@ -64,11 +64,19 @@ def test_the_version_is_the_installed_one() -> None:
     assert "## [Unreleased]" in changes or f"## [{imglish.__version__}]" in changes
 
 
+@pytest.mark.parametrize("module", ["imglish", "imglish.cli"])
+def test_the_package_is_a_command(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"imglish {imglish.__version__}\n", "")
+
+
 def test_importing_the_package_loads_nothing_heavy() -> None:
     assert python(f"import imglish, sys; print([n for n in {HEAVY} + ('numpy', 'PIL') if n in sys.modules])") == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["world", "--help"], ["models"], ["version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["ask", "--help"], ["world", "--help"], ["models"], ["version"], ["--version"]]
+)
 def test_help_and_lists_load_nothing_heavy(arguments: list[str]) -> None:
     code = f"import sys; from imglish.cli import main; assert main({arguments}) == 0"
     assert python(f"{code}; print([n for n in {HEAVY} if n in sys.modules])") == "[]"

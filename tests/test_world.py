@@ -184,6 +184,48 @@ def test_written_scenes_are_pictures_and_lines_of_json(tmp_path: Path) -> None:
         world.write("things", tmp_path / "file" / "below")
 
 
+def test_the_names_of_frames_are_in_their_order(tmp_path: Path) -> None:
+    rows = world.write("clip", tmp_path, seed=3).read_text(encoding="utf-8").splitlines()
+    names = max((json.loads(row)["images"] for row in rows), key=len)
+    assert len(names) > 10
+    assert names == sorted(names) == sorted(path.name for path in tmp_path.glob("*.png"))
+
+
+def test_a_list_of_samples_is_whole_or_as_it_was(tmp_path: Path) -> None:
+    def stop(done: int) -> None:
+        raise KeyboardInterrupt
+
+    before = world.write("things", tmp_path, seed=3).read_bytes()
+    with pytest.raises(InputError, match="already"):
+        world.write("things", tmp_path, seed=4)
+    with pytest.raises(KeyboardInterrupt):
+        world.write("text", tmp_path, seed=4, overwrite=True, progress=stop)
+    assert (tmp_path / "samples.jsonl").read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+    for impossible in ({"count": 0}, {"seed": 2 * HELD_OUT - 1, "count": 2}):
+        with pytest.raises(InputError, match=r"count 0|seed"):
+            world.write("things", tmp_path / "new", **impossible)
+    assert not (tmp_path / "new").exists()
+
+
+def test_replacing_a_data_set_removes_only_what_was_written_as_one(tmp_path: Path) -> None:
+    (tmp_path / "photo.png").touch()
+    (tmp_path / "text-000009-00.png").touch()  # not in the list
+    rows = '{"images": ["photo.png", "things-000003-00.png"]}\n'
+    world.write("things", tmp_path, seed=3).write_text(rows, encoding="utf-8")
+    world.write("text", tmp_path, seed=4, overwrite=True)
+    there = {path.name for path in tmp_path.iterdir()}
+    assert there == {"photo.png", "text-000009-00.png", "text-000004-00.png", "samples.jsonl"}
+
+
+def test_a_file_of_ones_own_answers_for_its_scenes(tmp_path: Path) -> None:
+    code = Path(world.__file__).with_name("things.py").read_text(encoding="utf-8")
+    (tmp_path / "mine.py").write_text(f"{code}\n\ndef samples(*_):\n    return ()\n", encoding="utf-8")
+    assert world.samples(world.draw(str(tmp_path / "mine.py"), 7)) == []
+    assert world.samples(world.draw("things", 7))
+    assert world.write(str(tmp_path / "mine.py"), tmp_path / "new").read_bytes() == b""
+
+
 # things
 
 

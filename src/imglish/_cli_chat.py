@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from imglish._cli_options import Options
 from imglish._cli_print import document, note, warn
-from imglish.core.errors import ImglishError, InputError
+from imglish.core.errors import ImglishError, InputError, SkillError
 from imglish.core.types import ImagePart, Message, TextPart
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Conversation:
         self.turns: list[Message] = []
         self.messages: list[dict[str, Any]] = []
         self.pending = list(pictures)
+        self.last: Any = None
 
     def run(self, read: Callable[[], str]) -> None:
         """Read lines until the end of input or `/quit`."""
@@ -41,7 +42,7 @@ class Conversation:
                 text = read().strip()
             except (EOFError, KeyboardInterrupt):
                 break
-            if text in ("/quit", "/exit", "/q"):
+            if text.lower().split(maxsplit=1)[:1] in (["/quit"], ["/exit"], ["/q"]):
                 break
             try:
                 if text.startswith("/"):
@@ -54,17 +55,14 @@ class Conversation:
                 note("\nstopped")
         if self.options.as_json:
             document({"messages": self.messages})
+        if self.options.out is not None:
+            self.draw(self.options.out)
 
     def say(self, text: str) -> None:
         """One turn: the answer is streamed to stdout as it is written."""
         pictures = self.options.open(self.pending)
         question = Message("user", (*(ImagePart(picture) for picture in pictures), TextPart(text)))
-        stream = self.vlm.stream([*self.turns, question], **self.options.writing())
-        for piece in stream:
-            if not self.options.as_json:
-                sys.stdout.write(piece)
-                sys.stdout.flush()
-        result = stream.result
+        result = self.last = self.answer([*self.turns, question])
         if not self.options.as_json:
             sys.stdout.write("\n")
         warn(result)
@@ -74,16 +72,39 @@ class Conversation:
         self.messages.append({"role": "assistant", "content": str(result)})
         self.pending = []
 
+    def answer(self, turns: list[Message]) -> Any:
+        """The model's result, shown as it is written."""
+        try:
+            stream = self.vlm.stream(turns, **self.options.writing())
+            for piece in stream:
+                if not self.options.as_json:
+                    sys.stdout.write(piece)
+                    sys.stdout.flush()
+        except SkillError as error:
+            if "no image" not in error.message:
+                raise
+            raise SkillError(error.message, hint="/image PATH shows a picture with your next message") from error
+        return stream.result
+
+    def draw(self, out: Path) -> None:
+        """Write the picture with the last answer on it."""
+        if self.last is None:
+            note(f"nothing was answered, so '{out}' is not written", kind="warning")
+            return
+        self.last.draw().save(out)
+        note(f"wrote {out}")
+
     def command(self, name: str, argument: str = "") -> None:
         """One line that starts with a slash."""
-        if name == "/image":
-            self.image(argument)
-        elif name == "/save":
-            self.save(argument)
-        elif name == "/reset":
-            self.turns, self.messages, self.pending = [], [], []
+        command = name.lower()
+        if command == "/image":
+            self.image(_unquoted(argument))
+        elif command == "/save":
+            self.save(_unquoted(argument))
+        elif command == "/reset":
+            self.turns, self.messages, self.pending, self.last = [], [], [], None
             note("forgotten")
-        elif name == "/help":
+        elif command == "/help":
             note(HELP)
         else:
             raise InputError(f"no command {name!r}", hint="/help lists them; a message does not begin with a slash")
@@ -106,6 +127,11 @@ class Conversation:
         except OSError as error:
             raise InputError(f"cannot write '{path}': {error.strerror}", hint="give a file you may write") from error
         note(f"wrote {len(self.messages)} messages to {path}")
+
+
+def _unquoted(text: str) -> str:
+    """A path as a shell would take it: quotes around it are not of its name."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
 def reader() -> Callable[[], str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import os.path
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imglish.core.errors import InputError
-from imglish.core.types import Box
+from imglish.core.errors import ImageError, InputError, UnknownName
+from imglish.core.types import SKILLS, Box
 
 
 def pictures_and_text(
@@ -24,7 +25,7 @@ def pictures_and_text(
         prompt = given.pop()
     pictures = [*(images or ()), *given]
     if not pictures:
-        if Path(prompt).is_file():
+        if os.path.isfile(prompt):
             raise InputError(f"there is a picture, '{prompt}', and no question", hint=f"for example {example}")
         raise InputError(f"no picture given for {prompt!r}", hint=f"for example {example}")
     if not prompt.strip():
@@ -32,16 +33,45 @@ def pictures_and_text(
     return pictures, prompt
 
 
+def shown(names: Sequence[str], open_: Callable[[Sequence[str]], object]) -> None:
+    """Refuse what is no picture to begin a chat with; a question is not typed there."""
+    for name in names:
+        try:
+            open_([name])
+        except ImageError as error:
+            if name == "-" or "://" in name or os.path.exists(name) or Path(name).suffix[1:].isalnum():
+                raise
+            hint = "pictures only; the question is typed in the chat, or ask once: imglish ask cat.png QUESTION"
+            raise InputError(error.message, hint=hint) from error
+
+
+def map_skill(skill: str) -> None:
+    """Refuse what `imglish map` cannot ask."""
+    if skill == "chat":
+        raise InputError("a chat has turns, and every picture of a folder is asked once", hint="perhaps --skill ask")
+    if skill not in SKILLS:
+        raise UnknownName("skill", skill, [name for name in SKILLS if name != "chat"])
+
+
 def words(skill: str, given: Sequence[str] | None, *, prompt: str | None) -> dict[str, Any]:
     """What `imglish map` is given after the folder: the labels of detect, the one text of any other skill."""
     if skill == "detect":
         if prompt is not None:
             raise InputError("detect takes labels, and no prompt", hint="imglish map FOLDER car bus --skill detect ...")
-        return {"labels": tuple(given) if given else None, "text": None}
+        return {"labels": labels(given) or None, "text": None}
     texts = [*(given or ()), *([] if prompt is None else [prompt])]
     if len(texts) > 1:
         raise InputError(f"{skill} takes one text, and {len(texts)} are given", hint='quote it: "How many cats?"')
     return {"labels": None, "text": texts[0] if texts else None}
+
+
+def labels(given: Sequence[str] | None) -> tuple[str, ...]:
+    """`car,bus "traffic light"` as three labels; nothing given is none."""
+    found = [label.strip() for text in given or () for label in text.strip().removesuffix(",").split(",")]
+    if "" in found:
+        said = " ".join(map(repr, given or ()))
+        raise InputError(f"there is an empty label in {said}", hint='for example car,bus or car "traffic light"')
+    return tuple(found)
 
 
 def box(text: str) -> Box:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imglish._cli_options import Options
 from imglish._cli_print import document, line, note
+from imglish.core.errors import InputError
 
 if TYPE_CHECKING:
     from imglish.engine.folder import Progress, Summary
 
 ASKED = ("skill", "text", "labels", "box", "schema", "detail", "tone", "language")
+GIVEN = {  # how the argument that a skill needs is given
+    "text": "the words after the folder, or --prompt",
+    "box": "--box 10,20,110,220",
+    "schema": "--schema name,date,total",
+}
 SECONDS = 10.0  # between two lines of progress where stderr is a file
 
 
@@ -22,6 +28,7 @@ def run(folder: Path, options: Options, *, out: Path, **arguments: Any) -> int:
     """Ask every picture, tell how it goes on stderr, print the summary; the exit status: 1 where a picture failed."""
     from imglish.engine.folder import check, map_folder
 
+    _complete(arguments)
     check(folder, **{name: arguments[name] for name in ASKED})  # before the model is loaded
     if options.max_image_pixels is not None:
         arguments["max_image_pixels"] = options.max_image_pixels
@@ -36,6 +43,15 @@ def run(folder: Path, options: Options, *, out: Path, **arguments: Any) -> int:
     else:
         line(summary.out)
     return 0 if summary.good else 1
+
+
+def _complete(arguments: Mapping[str, Any]) -> None:
+    """Refuse a skill without what it asks, with the option that gives it."""
+    from imglish.engine._folder_asking import lacks
+
+    if missing := lacks(arguments["skill"], arguments):
+        hint = f"it is asked of every picture: {GIVEN[missing]}"
+        raise InputError(f"{arguments['skill']} needs a {missing}", hint=hint)
 
 
 class Told:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from imglish._cli_print import listen
+from imglish._cli_print import listen, note
 from imglish.core.errors import CheckpointError, DownloadError, InputError
 
 if TYPE_CHECKING:
@@ -127,10 +127,25 @@ class Options:
         """The pictures, opened; `-` is standard input."""
         from imglish.core.images import open_image
 
-        limits: dict[str, Any] = {"allow_urls": self.allow_urls}
-        if self.max_image_pixels is not None:
-            limits["max_pixels"] = self.max_image_pixels
+        limits = self._limits()
         return [open_image(sys.stdin.buffer.read() if name == "-" else name, **limits) for name in sources]
+
+    def open_watched(self, sources: Sequence[str]) -> tuple[list[Any], VLM]:
+        """What is watched, and the model: one animation is its frames, so many of them as the family takes."""
+        from imglish.core.images import open_frames
+
+        if len(sources) > 1:
+            return self.open(sources), self.load()
+        source = sys.stdin.buffer.read() if sources[0] == "-" else sources[0]
+        limits = self._limits()
+        open_frames(source, count=1, **limits)  # what is no picture is told before the model is loaded
+        vlm = self.load()
+        most = max(getattr(vlm.loaded.family, "max_frames", 0), 2)
+        frames = open_frames(source, count=most + 1, **limits)
+        if len(frames) > most:
+            note(f"the clip has more than {most} frames; {most} of them are looked at, evenly spaced", kind="warning")
+            frames = open_frames(source, count=most, **limits)
+        return list(frames), vlm
 
     def load(self) -> VLM:
         """The model that was asked for."""
@@ -159,6 +174,11 @@ class Options:
             "deadline", "memory_limit",
         )  # fmt: skip
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _limits(self) -> dict[str, Any]:
+        """What pictures may be, as keyword arguments of `open_image`."""
+        most = {} if self.max_image_pixels is None else {"max_pixels": self.max_image_pixels}
+        return {"allow_urls": self.allow_urls, **most}
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:

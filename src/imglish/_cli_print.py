@@ -88,6 +88,8 @@ def _human(result: Any) -> None:
     elif isinstance(result, results.TextRegions):
         if result.text:
             line(result.text)
+        elif result.parsed:
+            note("found nothing")
     elif isinstance(result, (results.Boxes, results.Masks)):
         confidence = result.confidence
         rows = [

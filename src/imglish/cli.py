@@ -14,6 +14,7 @@ from imglish import _cli_input as given
 from imglish._cli_catalogue import models
 from imglish._cli_options import Options, with_options
 from imglish._cli_print import document, flush, line, note, show
+from imglish._cli_world import world
 from imglish.core.errors import ImglishError
 
 app = typer.Typer(
@@ -36,8 +37,18 @@ Prompt = Annotated[str | None, typer.Option("--prompt", help="The question, inst
 Language = Annotated[str, typer.Option(help="Of the answer: en, pl, vi, ru.")]
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        line(f"imglish {imglish.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def about() -> None:
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
     """imglish, the language of pictures: ask a vision-language model about them.
 
     \b
@@ -119,7 +130,9 @@ def caption(
 @with_options
 def detect(
     image: Image,
-    labels: Annotated[list[str] | None, typer.Argument(metavar="LABEL", help="What to look for.")] = None,
+    labels: Annotated[
+        list[str] | None, typer.Argument(metavar="LABEL", help="What to look for; commas separate, too.")
+    ] = None,
     language: Language = "en",
     *,
     options: Options,
@@ -129,9 +142,11 @@ def detect(
     \b
     imglish detect street.png
     imglish detect street.png car "traffic light" --out boxes.png
+    imglish detect street.png car,bus,"traffic light"
     """
+    wanted = given.labels(labels)
     (picture,) = options.open([image])
-    result = options.load().detect(picture, labels or (), language=language, **options.writing())
+    result = options.load().detect(picture, wanted, language=language, **options.writing())
     raise typer.Exit(show(result, options))
 
 
@@ -250,16 +265,17 @@ def watch(
     *,
     options: Options,
 ) -> None:
-    """Answer a question about a clip, given as its frames.
+    """Answer a question about a clip, given as its frames or as an animation (GIF, WebP, APNG).
 
     \b
+    imglish watch clip.gif "What moves?"
     imglish watch frames/*.png "Which way does the ball move?"
     """
     names, question = given.pictures_and_text(
         arguments, images=image, prompt=prompt, example='imglish watch frames/*.png "What moved?"'
     )
-    frames = options.open(names)
-    raise typer.Exit(show(options.load().watch(frames, question, **options.writing()), options))
+    frames, vlm = options.open_watched(names)
+    raise typer.Exit(show(vlm.watch(frames, question, **options.writing()), options))
 
 
 @app.command()
@@ -277,7 +293,7 @@ def chat(
     """
     from imglish._cli_chat import Conversation, reader
 
-    options.open(image or [])
+    given.shown(image or (), options.open)
     Conversation(options.load(), options, pictures=image or ()).run(reader())
 
 
@@ -315,6 +331,7 @@ def map_(
     """
     from imglish._cli_map import run
 
+    given.map_skill(skill)
     given_box = None if box is None else given.box(box)
     given_schema = None if schema is None else given.schema(schema)
     asking = {"skill": skill, "box": given_box, "schema": given_schema, "detail": detail, "tone": tone}
@@ -323,42 +340,7 @@ def map_(
     raise typer.Exit(run(folder, options, out=out, **asking, **how))
 
 
-@app.command()
-def world(
-    kind: Annotated[str, typer.Argument(help="things text receipt card chart part pair clip probe.")],
-    out: Annotated[Path, typer.Option(help="The folder to write to; made if missing.")],
-    seed: Annotated[int, typer.Option(help="Of the first scene; the next ones follow.", min=0)] = 0,
-    count: Annotated[int, typer.Option(help="How many scenes.", min=1)] = 10,
-    size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Of the pictures; the kind's own if not given.")
-    ] = None,
-    difficulty: Annotated[str, typer.Option(help="As the kind names them.")] = "ordinary",
-    language: Annotated[str, typer.Option(help="Of questions and answers: en, pl, vi, ru.")] = "en",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
-) -> None:
-    """Draw scenes with exact truth: pictures, and a samples.jsonl of questions and answers.
-
-    \b
-    imglish world things --seed 7 --count 100 --out data/things
-    imglish world receipt --size 240x320 --language pl --out data/receipts
-    """
-    from imglish._cli_world import write
-
-    summary = write(
-        kind,
-        out,
-        seed=seed,
-        count=count,
-        size=None if size is None else given.size(size),
-        difficulty=difficulty,
-        language=language,
-    )
-    if as_json:
-        document(summary)
-    else:
-        line(summary["samples"])
-
-
+app.command()(world)
 app.command()(models)
 
 

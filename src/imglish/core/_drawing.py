@@ -13,7 +13,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 from imglish.core._export import detections, load_supervision
 from imglish.core.images import open_image
-from imglish.core.results import PARSE, Boxes, Masks, Record, Regions, Result, Text, TextRegions
+from imglish.core.results import (
+    OUT_OF_WORLD,
+    PARSE,
+    TRUNCATED,
+    Boxes,
+    Masks,
+    Record,
+    Regions,
+    Result,
+    Text,
+    TextRegions,
+)
 
 _READABLE = 640  # smaller pictures are enlarged by a whole factor until their longer side has so many pixels
 _COLOURS = (
@@ -28,6 +39,7 @@ _COLOURS = (
     "#bcbd22",
     "#111111",
 )
+_WARNINGS = {TRUNCATED: "the answer was cut short", OUT_OF_WORLD: "this is unlike what the model was trained on"}
 _DARK, _LIGHT = "#000000", "#ffffff"
 
 
@@ -116,8 +128,9 @@ def _words(result: Result) -> list[str]:
         lines = [f"{name}: {value}" for name, value in result.data.items()]
     elif isinstance(result, Regions) and not len(result) and result.parsed:
         lines = ["nothing found"]
-    unread = [problem for problem in result.problems if problem.kind == PARSE]
-    return lines + [f"could not parse: {problem.message}" for problem in unread[:3]]
+    unread = [f"could not parse: {problem.message}" for problem in result.problems if problem.kind == PARSE]
+    kinds = {problem.kind for problem in result.problems}
+    return lines + unread[:3] + [f"warning: {text}" for kind, text in _WARNINGS.items() if kind in kinds]
 
 
 def _with_strip(picture: Image.Image, lines: list[str]) -> Image.Image:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imglish.core import geometry
+from imglish.core.types import Size
 
 if TYPE_CHECKING:
     import supervision
@@ -65,7 +66,7 @@ def coco(
     from imglish.core.results import Regions, Text, TextRegions
 
     names = list(categories) if categories is not None else sorted(classes(result))
-    width, height = getattr(result, "size", (0, 0))
+    width, height = _size(result)
     annotations: list[dict[str, Any]] = []
     if isinstance(result, Regions):
         for number, item in enumerate(result):
@@ -93,6 +94,19 @@ def coco(
         "annotations": annotations,
         "categories": [{"id": number, "name": name} for number, name in enumerate(names, 1)],
     }
+
+
+def _size(result: Result) -> Size:
+    """Width and height of the image: as the result says, its receipt, its picture; 0 and 0 where nothing says it."""
+    size: Size = getattr(result, "size", (0, 0))
+    if all(size):
+        return size
+    seen = result.receipt.images if result.receipt is not None else ()
+    number = getattr(result, "image", 0)
+    if number < len(seen):
+        return seen[number].original_size
+    size = getattr(result.picture, "size", size)
+    return size if number == 0 else (0, 0)
 
 
 def _place(box: Sequence[float], polygons: Sequence[Any]) -> dict[str, Any]:

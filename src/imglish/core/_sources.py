@@ -103,7 +103,9 @@ def _data_url(source: str, name: str, max_bytes: int) -> bytes:
 def _download(source: str, name: str, allow_urls: bool, max_bytes: int) -> bytes:
     if not allow_urls:
         raise ImageError(
-            f"{name} is a URL, and URLs are not opened", hint="allow it with allow_urls=True (--allow-urls)"
+            f"{name} is a URL, and URLs are not opened",
+            hint="in Python, open it with imglish.open_image(url, allow_urls=True) and give what that returns; "
+            "on the command line, add --allow-urls",
         )
     request = urllib.request.Request(source, headers={"User-Agent": "imglish"})
     try:

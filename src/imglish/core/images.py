@@ -134,7 +134,7 @@ def _identify(data: bytes, name: str, max_pixels: int) -> Image.Image:
         if kind not in Image.OPEN:
             Image.init()
         factory, accept = Image.OPEN.get(kind, (None, None))
-        if factory is None or (accept is not None and accept(data[:16]) is not True):
+        if factory is None or not _begins_like(data, accept):
             continue
         try:
             return factory(io.BytesIO(data), "")
@@ -145,6 +145,14 @@ def _identify(data: bytes, name: str, max_pixels: int) -> Image.Image:
         except Exception as error:
             raise _damaged(name, error) from error
     raise _unknown(name, data, reason)
+
+
+def _begins_like(data: bytes, accept: Any) -> bool:
+    """Whether a format takes this beginning; of fewer bytes than its signature, Pillow's formats raise."""
+    try:
+        return accept is None or accept(data[:16]) is True
+    except (SyntaxError, IndexError, TypeError, ValueError, struct.error):
+        return False
 
 
 @contextmanager
@@ -261,13 +269,15 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int, *, frames: in
         raise ImageError(f"cannot read {name}: it is {width} x {height} pixels")
     if width * height * frames > max_pixels:
         times = f"{frames} frames of " if frames > 1 else ""
-        raise _too_large(name, f"it is {times}{width} x {height} pixels", max_pixels)
+        raise _too_large(name, f"it is {times}{width} x {height} pixels", max_pixels, frames=frames)
 
 
-def _too_large(name: str, what: str, max_pixels: int) -> ImageError:
+def _too_large(name: str, what: str, max_pixels: int, *, frames: int = 1) -> ImageError:
+    way = "core.images.open_frames(picture, count=...)" if frames > 1 else "open_image(picture, max_pixels=...)"
     return ImageError(
         f"cannot read {name}: {what}, and at most {max_pixels / 1e6:g} megapixels are decoded",
-        hint="raise the limit with max_pixels (--max-image-pixels), or crop the picture first",
+        hint=f"in Python, open it with imglish.{way} and give what that returns; "
+        f"on the command line, add --max-image-pixels; or {'take fewer frames' if frames > 1 else 'crop it'} first",
     )
 
 

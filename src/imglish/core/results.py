@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, overload
 
 import numpy as np
@@ -91,13 +92,16 @@ class Instance:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Result:
-    """What all results have. `picture` is what `draw` draws on: never compared, never written to JSON."""
+    """What all results have. `picture` is what `draw` draws on: never compared, never written to JSON.
+
+    Of many results it is the path of a picture that was given as one: so many decoded ones would fill the memory.
+    """
 
     type: ClassVar[str]
     receipt: Receipt | None = None
     problems: tuple[Problem, ...] = ()
     raw: str = ""
-    picture: Image.Image | None = field(default=None, repr=False)
+    picture: Image.Image | str | Path | None = field(default=None, repr=False)
 
     @property
     def parsed(self) -> bool:
@@ -140,6 +144,12 @@ class Result:
         picture = image if image is not None else self.picture
         if picture is None:
             raise InputError("this result keeps no picture", hint="name one: result.draw(image)")
+        if scale is not None and (isinstance(scale, bool) or not isinstance(scale, (int, np.integer)) or scale < 1):
+            raise InputError(f"scale is {scale!r}; allowed are whole numbers from 1", hint="leave it out for a fit")
+        if isinstance(picture, (str, Path)):
+            from imglish.core.images import open_image
+
+            picture = open_image(picture)
         return _drawing.draw(self, picture, scale)
 
     def to_supervision(self) -> supervision.Detections:

@@ -1,7 +1,7 @@
 """Messages and their parts, samples, skills: the plain data that every floor passes to the next.
 
-A message is a role and a tuple of parts. The dict form of OpenAI (`image_url`) and of transformers
-(`{"type": "image", "image": ...}`) is accepted as it is by `to_messages`.
+A message is a role and a tuple of parts. The dict form of OpenAI (`image_url`, the role `developer`) and of
+transformers (`{"type": "image", "image": ...}`) is accepted as it is by `to_messages`.
 """
 
 from __future__ import annotations
@@ -140,19 +140,29 @@ def to_messages(value: str | Message | Mapping[str, Any] | Iterable[Any]) -> tup
 
 def _message(value: Any, index: int) -> Message:
     where = f"message {index}"
-    if not isinstance(value, Mapping) or "role" not in value or "content" not in value:
+    called = isinstance(value, Mapping) and value.get("role") == "assistant" and "tool_calls" in value
+    if not isinstance(value, Mapping) or "role" not in value or not ("content" in value or called):
         raise InputError(
             f"{where} is {_short(value)}; a message has 'role' and 'content'",
             hint='for example {"role": "user", "content": "What is this?"}',
         )
-    role, content = value["role"], value["content"]
+    role, content = value["role"], value.get("content")
+    if role == "developer":  # what OpenAI calls the system of its newer models
+        role = "system"
     if role not in get_args(Role):
-        raise InputError(f"{where} has role {role!r}; allowed are {', '.join(get_args(Role))}")
+        raise InputError(f"{where} has role {role!r}; allowed are {', '.join(get_args(Role))} and developer")
+    if content is None and role == "assistant":  # a turn that only calls tools
+        content = ""
     if isinstance(content, str):
         return Message(role, (TextPart(content),))
-    if not isinstance(content, Sequence):
+    if not isinstance(content, Sequence) or isinstance(content, (bytes, bytearray, memoryview)):
         raise InputError(f"{where} has content {_short(content)}; allowed are a string or a list of parts")
     return Message(role, tuple(_part(part, f"{where}, part {number}") for number, part in enumerate(content)))
+
+
+_TEXTS = ("text", "input_text", "output_text")
+_IMAGES = ("image", "image_url", "input_image")
+_VIDEOS = ("video", "video_url", "input_video")
 
 
 def _part(value: Any, where: str) -> Part:
@@ -161,22 +171,39 @@ def _part(value: Any, where: str) -> Part:
     if isinstance(value, str):
         return TextPart(value)
     kind = value.get("type") if isinstance(value, Mapping) else None
-    if kind in ("text", "input_text") and isinstance(value.get("text"), str):
+    if kind in _TEXTS:
+        if not isinstance(value.get("text"), str):
+            raise InputError(f"{where} is {_short(value)}; a text part has 'text', a string")
         return TextPart(value["text"])
-    if kind in ("image", "image_url", "input_image"):
-        source = _first(value, ("image", "image_url", "url", "path", "base64"))
-        if isinstance(source, Mapping):  # OpenAI: {"image_url": {"url": ...}}
-            source = source.get("url")
-        if source is not None:
-            return ImagePart(f"data:image/png;base64,{source}" if "base64" in value else source)
-    if kind == "video" and _first(value, ("frames", "video")) is not None:
+    if kind in _IMAGES:
+        return ImagePart(_picture(value, where))
+    if kind in _VIDEOS:
         frames = _first(value, ("frames", "video"))
-        if isinstance(frames, Sequence) and not isinstance(frames, (str, bytes)):
+        if isinstance(frames, Sequence) and not isinstance(frames, (str, bytes, bytearray, memoryview)):
             return VideoPart(tuple(frames), value.get("fps"))
-        raise InputError(f"{where} is a video given as {_short(frames)}; a video is given as a list of its frames")
+        raise InputError(
+            f"{where} is {_short(value)}; a video is given as a list of its frames, pictures in order",
+            hint='for example {"type": "video", "video": ["1.png", "2.png"]}; '
+            "imglish.core.images.open_frames(path) gives the frames of a GIF, WebP or APNG",
+        )
     raise InputError(
-        f"{where} is {_short(value)}; allowed are text, image, image_url and video parts",
+        f"{where} is {_short(value)}; allowed are {', '.join((*_TEXTS, *_IMAGES))} and video parts",
         hint='for example {"type": "image", "image": "a.png"} or {"type": "text", "text": "What is this?"}',
+    )
+
+
+def _picture(value: Mapping[str, Any], where: str) -> ImageSource:
+    source = _first(value, ("image", "image_url", "url", "path"))
+    if isinstance(source, Mapping):  # OpenAI: {"image_url": {"url": ...}}
+        source = source.get("url")
+    if source is not None:
+        return source
+    encoded = value.get("base64")
+    if isinstance(encoded, str):
+        return encoded if encoded[:5].lower() == "data:" else f"data:image/png;base64,{encoded}"
+    raise InputError(
+        f"{where} is {_short(value)}; an image part names its picture as image, image_url, url, path or base64",
+        hint='for example {"type": "image", "image": "a.png"}',
     )
 
 

@@ -12,12 +12,12 @@ from typing import Any, Self
 from imglish.core.errors import InputError
 from imglish.core.results import TRUNCATED, Problem, Receipt, Result
 from imglish.core.types import Request, Size
+from imglish.engine._opening import open_request
 from imglish.engine._remote_answer import REFUSED, Said
 from imglish.engine._remote_family import RemoteFamily
 from imglish.engine._remote_forms import schema_of
 from imglish.engine._remote_images import Shown
 from imglish.engine.generate import Options
-from imglish.engine.vlm import open_request
 from imglish.families._base import request_images
 
 _SAMPLING = {"top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # sent where they are not these
@@ -95,6 +95,6 @@ _WHY = {
 
 
 def _shape(request: Request, schema: Mapping[str, Any] | None) -> str:
-    if schema is None or request.skill != "extract":
+    if schema is None or (request.skill != "extract" and request.form is None):
         return request.skill
-    return "extract " + hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{request.skill} " + hashlib.sha256(json.dumps(schema, sort_keys=True).encode()).hexdigest()[:16]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
+import numbers
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from imglish.core.errors import InputError
 from imglish.families._base import Loaded
+
+LARGEST_SEED = (1 << 63) - 1  # sample k has seed + k, and torch takes no more
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Options:
 
             object.__setattr__(self, "memory_limit", parse(self.memory_limit))
         stop: Any = self.stop
+        if not isinstance(stop, str) and not (isinstance(stop, Iterable) and all(isinstance(one, str) for one in stop)):
+            raise InputError(f"stop is {stop!r}; allowed are a string, or several")
         object.__setattr__(self, "stop", (stop,) if isinstance(stop, str) else tuple(stop))
         most = 1 << 20
         whole = (
@@ -70,22 +79,44 @@ class Options:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= limit:
                 raise InputError(f"{name} is {value!r}; allowed are whole numbers from {least} to {limit}")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+        seed: Any = self.seed
+        top = LARGEST_SEED - self.n
+        if seed is not None:
+            if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or not 0 <= int(seed) <= top:
+                raise InputError(f"seed is {seed!r}; allowed are whole numbers from 0 to {top}")
+            object.__setattr__(self, "seed", int(seed))
+        if not (_is_number(self.temperature) and self.temperature >= 0):
             raise InputError(f"temperature is {self.temperature!r}; allowed are 0 (greedy) and above")
-        if not 0 < self.top_p <= 1:
+        if not (_is_number(self.top_p) and 0 < self.top_p <= 1):
             raise InputError(f"top_p is {self.top_p!r}; allowed are numbers above 0, up to 1")
-        if not 0 <= self.min_p <= 1:
+        if not (_is_number(self.min_p) and 0 <= self.min_p <= 1):
             raise InputError(f"min_p is {self.min_p!r}; allowed are numbers from 0 to 1")
         for name in ("repetition_penalty", "deadline"):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value > 0):
+            if value is not None and not (_is_number(value) and value > 0):
                 raise InputError(f"{name} is {value!r}; allowed are numbers above 0")
         if (self.beams or 1) > 1 and self.temperature > 0:
             raise InputError(
                 "beams and a temperature were given; beams search, a temperature samples", hint="leave one out"
             )
-        if any(not isinstance(text, str) or not text for text in self.stop):
+        if any(not text for text in self.stop):
             raise InputError(f"stop is {self.stop!r}; allowed are strings that are not empty")
+        if self.temperature == 0:
+            idle = (("top_p", self.top_p < 1), ("top_k", self.top_k > 0), ("min_p", self.min_p > 0))
+            _say_idle(tuple(name for name, given in idle if given))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, and a finite one; NumPy's count, too."""
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
+
+
+@functools.cache
+def _say_idle(names: tuple[str, ...]) -> None:
+    """Once for each: what cuts the choice of a sample is nothing where no sample is drawn."""
+    if names:
+        said = f"{', '.join(names)} {'changes' if len(names) == 1 else 'change'} nothing at temperature 0"
+        _log.warning("%s: give a temperature above 0 to sample", said)
 
 
 @dataclass

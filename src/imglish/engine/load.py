@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib.resources
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from imglish.engine.precision import natural_dtype
 from imglish.families._base import Family, Loaded
 
 FAMILIES = Registry("imglish.families", what="family", attribute="Family")
+_LEFT_OUT = "leave --model out (in Python, the argument), and the shipped model is taken"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 SHIPPED = "shipped"
+_SERVED = re.compile(r"(gpt|chatgpt|o[1-9]\b|claude|gemini|grok)", re.IGNORECASE)  # never to be had as weights
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +66,8 @@ def load_checkpoint(
 
 def _find(model: str | Path | None, revision: str | None) -> tuple[Path, str]:
     """(the folder of a checkpoint, what it is called): here already, or fetched from the hub."""
+    if model is not None and not str(model).strip():
+        raise InputError("the name of the model is empty", hint=_LEFT_OUT)
     if model is None or str(model) == SHIPPED:
         folder, name = shipped_folder(), SHIPPED
     else:
@@ -167,13 +173,32 @@ def _kinds_hint() -> str:
 def _not_a_model(name: str, folder: Path) -> InputError:
     if folder.exists():
         return InputError(f"{name!r} is a file; a checkpoint is a folder with config.json and model.safetensors")
-    if name in FAMILIES.names():
-        return InputError(
-            f"{name!r} is a family; a model is a checkpoint of one",
-            hint="give a checkpoint's folder, or its name on the hub, as in microsoft/Florence-2-base",
-        )
     if name.startswith((".", "~", "/")) or name.count("/") > 1:
         return InputError(
             f"there is no folder {name!r}", hint="a checkpoint is a folder with config.json, or owner/name"
         )
-    return UnknownName("model", name, [SHIPPED, *FAMILIES.names()])
+    if _SERVED.match(name) and not name.casefold().startswith("gpt2"):
+        return InputError(
+            f"{name!r} is a model on a server, and no checkpoint",
+            hint=f"name the server, and the model there: --model http://host:port/v1 --model-name {name}",
+        )
+    return _unknown(name)
+
+
+def _unknown(name: str) -> InputError:
+    """An error that names the nearest model: the shipped one, a checkpoint, a checkpoint of the nearest family."""
+    known = {SHIPPED: SHIPPED}
+    for family in FAMILIES.names():
+        cards = getattr(FAMILIES.get(family), "checkpoints", ())
+        if cards:
+            known[family] = min(cards, key=lambda card: card.parameters).name
+        known |= {card.name.rpartition("/")[2].casefold(): card.name for card in reversed(cards)}
+    near = difflib.get_close_matches(name.strip().casefold(), known, n=1, cutoff=0.5)
+    found = known[near[0]] if near else ""
+    if name in FAMILIES.names() and found:
+        error: InputError = InputError(f"{name!r} is a family; a model is a checkpoint of one, as {found!r}")
+    else:
+        error = UnknownName("model", name, [])
+        error.message += f". Did you mean {found!r}?" if found else ""
+    error.hint = _LEFT_OUT if found == SHIPPED else "a model is a folder, or owner/name; imglish models lists the known"
+    return error

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from imglish.core.errors import InputError, SkillError
-from imglish.core.images import open_image
 from imglish.core.results import TRUNCATED, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import (
     SKILLS,
@@ -25,6 +24,8 @@ from imglish.core.types import (
     VideoPart,
     to_messages,
 )
+from imglish.engine import _given
+from imglish.engine._opening import light, open_request
 from imglish.engine._remote_address import is_address
 from imglish.engine._shelf import Shelf
 from imglish.engine.generate import Decoded, Options
@@ -128,28 +129,27 @@ class VLM:
         `form` is what the answer must look like: a list of choices, "integer", "number", "date", "yes or no", a range,
         a compiled regular expression, a pydantic class or a JSON schema.
         """
-        return cast(Text, self._one(_request("ask", image, question, form=form), options))
+        return cast(Text, self._one(_request("ask", image, _given.words("ask", question), form=form), options))
 
     def caption(
         self, image: Pictures, text: str = "", *, detail: str = "normal", tone: str = "factual", **options: Any
     ) -> Text:
         """A description: brief, normal or full; factual, positive or negative; `text` is an instruction of your own."""
         language = options.get("language") or "en"
-        text = caption_instruction(text, detail=detail, tone=tone, language=language)
+        text = caption_instruction(_given.words("caption", text), detail=detail, tone=tone, language=language)
         return cast(Text, self._one(_request("caption", image, text, detail=detail), options))
 
     def detect(self, image: ImageSource, labels: str | Iterable[str] = (), **options: Any) -> Boxes:
         """Boxes of all things with these labels, or of everything."""
-        labels = (labels,) if isinstance(labels, str) else tuple(labels)
-        return cast(Boxes, self._one(_request("detect", image, "", labels=labels), options))
+        return cast(Boxes, self._one(_request("detect", image, "", labels=_given.labels(labels)), options))
 
     def ground(self, image: ImageSource, phrase: str, **options: Any) -> Boxes:
         """Boxes of what a phrase means: "the red cup on the left"."""
-        return cast(Boxes, self._one(_request("ground", image, phrase), options))
+        return cast(Boxes, self._one(_request("ground", image, _given.words("ground", phrase)), options))
 
     def segment(self, image: ImageSource, phrase: str, **options: Any) -> Masks:
         """Outlines of what a phrase means."""
-        return cast(Masks, self._one(_request("segment", image, phrase), options))
+        return cast(Masks, self._one(_request("segment", image, _given.words("segment", phrase)), options))
 
     def read(self, image: ImageSource, **options: Any) -> TextRegions:
         """The lines of text in an image, and where they are."""
@@ -157,22 +157,24 @@ class VLM:
 
     def identify(self, image: ImageSource, box: Sequence[float], **options: Any) -> Text:
         """What is in a box, given as x1, y1, x2, y2 in pixels of the image."""
-        numbers = tuple(float(value) for value in box)
-        if len(numbers) != 4 or not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
-            raise InputError(f"the box is {list(box)}; a box is x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
-        return cast(Text, self._one(_request("identify", image, "", region=numbers), options))
+        return cast(Text, self._one(_request("identify", image, "", region=_given.box(box)), options))
 
     def count(self, image: ImageSource, thing: str, **options: Any) -> Text:
         """How many of a thing there are, as digits."""
-        return cast(Text, self._one(_request("count", image, thing), options))
+        return cast(Text, self._one(_request("count", image, _given.words("count", thing)), options))
 
     def extract(self, image: Pictures, schema: Any, **options: Any) -> Record:
         """Fields of a document. `schema` is a pydantic class, a JSON schema, or a list of field names."""
         return cast(Record, self._one(_request("extract", image, "", schema=as_schema(schema)), options))
 
-    def watch(self, frames: Sequence[ImageSource], question: str, **options: Any) -> Text:
-        """The answer to a question about a video, given as its frames in order (a list)."""
-        message = Message("user", (VideoPart(tuple(frames)), TextPart(question)))
+    def watch(self, frames: Pictures, question: str, **options: Any) -> Text:
+        """The answer to a question about a video, given as its frames in order (a list), or as a GIF, WebP or APNG.
+
+        Of an animation with more frames than the model takes, so many are taken, evenly spaced.
+        """
+        question, family = _given.words("watch", question), self.loaded.family
+        clip = _given.frames(frames, most=max(family.max_frames, 2)) if "watch" in family.skills else (frames,)
+        message = Message("user", (VideoPart(clip), TextPart(question)))
         return cast(Text, self._one(Request("watch", (message,), question), options))
 
     def chat(self, *, system: str = "", **options: Any) -> Chat:
@@ -188,13 +190,14 @@ class VLM:
     def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
         """Results in the order of the requests, which are decoded together; `n` of each where n is given."""
         chosen = _options(self.options, options)
-        wanted = list(requests)
+        wanted = _given.requests(requests)
         for request in wanted:
             self.check(request)
         results: dict[tuple[int, int], Result] = {}
         counts = [0] * len(wanted)
         for index, answer in self._runner.run(self.loaded, wanted, chosen, opening=open_request):
-            results[index, counts[index]] = finish(self.loaded, answer)
+            result = finish(self.loaded, answer)
+            results[index, counts[index]] = light(result, wanted[index]) if len(wanted) > 1 else result
             counts[index] += 1
         return [results[index, number] for index in range(len(wanted)) for number in range(counts[index])]
 
@@ -281,13 +284,13 @@ class Chat:
 
     def say(self, text: str, *, image: Pictures = None, **options: Any) -> Text:
         """The answer to the next turn; `image` (one or a list) joins the conversation."""
-        messages = (*self.messages, _message(image, text))
+        messages = (*self.messages, _message(image, _given.words("chat", text)))
         result = self.vlm.stream(messages, **{**self.options, **options}).result
         return self._remember(messages, result)
 
     def stream(self, text: str, *, image: Pictures = None, **options: Any) -> Iterator[str]:
         """As `say`, in pieces. A turn whose stream is left before its end is not remembered."""
-        messages = (*self.messages, _message(image, text))
+        messages = (*self.messages, _message(image, _given.words("chat", text)))
         stream = self.vlm.stream(messages, **{**self.options, **options})
         yield from stream
         self._remember(messages, stream.result)
@@ -307,36 +310,6 @@ def chat_request(messages: Sequence[Message]) -> Request:
     if not messages or messages[-1].role != "user":
         raise InputError("there is nothing to answer: the last message is not the user's")
     return Request("chat", tuple(messages), messages[-1].text)
-
-
-def _opened(source: ImageSource) -> Image.Image:
-    """The picture; one that is in memory already was bounded, or not, by whoever decoded it."""
-    if type(source) is Image.Image:  # not a subclass: what Image.open gives is decoded only when it is read
-        return open_image(source, max_pixels=max(source.width * source.height, 1))
-    return open_image(source)
-
-
-def open_request(request: Request) -> Request:
-    """The same request with every picture opened. Raises ImageError naming the one that cannot be.
-
-    A region that does not touch the picture is an InputError.
-    """
-
-    def opened(part: Any) -> Any:
-        if isinstance(part, ImagePart):
-            return ImagePart(_opened(part.image))
-        if isinstance(part, VideoPart):
-            return VideoPart(tuple(_opened(frame) for frame in part.frames), part.fps)
-        return part
-
-    messages = tuple(Message(m.role, tuple(opened(part) for part in m.parts)) for m in request.messages)
-    ready = dataclasses.replace(request, messages=messages)
-    if request.region is not None:
-        width, height = request_images(ready)[0][0].size
-        x1, y1, x2, y2 = request.region
-        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
-            raise InputError(f"the box {request.region} lies outside the picture, which is {width} x {height} pixels")
-    return ready
 
 
 def finish(loaded: Loaded, answer: Answer) -> Result:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from imglish.core.types import Request, Size
 from imglish.families import _lines_grammar
 from imglish.families._grammar import Line, Many, Mark, Node, Or, Seq, labels, placed, points, whole
-from imglish.families._imglish_text import CODEC, LOCATIONS, POLYGON_POINTS
+from imglish.families._imglish_text import CODEC, LOCATIONS, POLYGON_POINTS, asked_names
 
 _MOST = 9999
 _TEXT = Line(without="<")
@@ -18,7 +18,7 @@ def grammar(request: Request, sizes: Sequence[Size]) -> Node | None:
     size = sizes[0] if sizes else (1, 1)
     box = placed(CODEC, size, LOCATIONS)
     if request.skill == "detect":
-        return _some(Seq(labels(request.labels, without="<"), box))
+        return _some(Seq(labels(asked_names(request), without="<"), box))
     if request.skill == "ground":
         return _some(box)
     if request.skill == "segment":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imglish.core.errors import CheckpointError
 from imglish.core.results import OUT_OF_WORLD, Problem, Receipt
 from imglish.families._base import Loaded, Seen
-from imglish.families._imglish_text import FRAME, SPECIAL_TOKENS
+from imglish.families._imglish_text import FRAME, SKILLS, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     import torch
@@ -146,6 +146,18 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+_SMOL = "HuggingFaceTB/SmolVLM-256M-Instruct"
+ELSEWHERE = {  # for photographs: what is typed behind the verb and the picture, and a small checkpoint with that skill
+    "ask": (' "..."', _SMOL),
+    "chat": ("", _SMOL),
+    "count": (" THING", _SMOL),
+    "extract": (" --schema FIELDS", "Qwen/Qwen3-VL-2B-Instruct"),
+    "watch": (' "..."', "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"),
+    "ground": (' "..."', "microsoft/Florence-2-base"),
+    "segment": (' "..."', "microsoft/Florence-2-base"),
+    "identify": (" --box X1,Y1,X2,Y2", "microsoft/Florence-2-base"),
+    **dict.fromkeys(("caption", "detect", "read"), ("", "microsoft/Florence-2-base")),
+}
 TOGETHER = 16  # pictures encoded at once: what the encoder needs meanwhile does not grow with a long prompt
 
 
@@ -171,7 +183,8 @@ def look(
         for (key, _), value in zip(some, encoded, strict=True):
             found[key] = kept[key] = value
     rest["image_features"] = [found[key][0] for key in keys]
-    doubts = [_doubts([float(found[key][1]) for key in row]) for row in rows]
+    skills = _skills(loaded, tensors)
+    doubts = [_doubts([float(found[key][1]) for key in row], skill) for row, skill in zip(rows, skills, strict=True)]
     return rest, [Seen(problems, count) for problems, count in zip(doubts, hits, strict=True)]
 
 
@@ -192,13 +205,21 @@ def _encode(
     return [(feature.clone(), value.clone()) for feature, value in zip(features, familiar, strict=True)]
 
 
-def _doubts(familiar: list[float]) -> tuple[Problem, ...]:
+def _skills(loaded: Loaded, tensors: dict[str, Any]) -> list[str]:
+    """What each prompt asks for: its last skill token; a conversation has several."""
+    names = dict(zip(loaded.tokenizer.convert_tokens_to_ids([f"<{skill}>" for skill in SKILLS]), SKILLS, strict=True))
+    asked = [[names[token] for token in row if token in names] for row in tensors["input_ids"].tolist()]
+    return ["chat" if len(row) > 1 else row[-1] for row in asked]
+
+
+def _doubts(familiar: list[float], skill: str) -> tuple[Problem, ...]:
     worst = min(familiar, default=1.0)
     if worst >= 1:
         return ()
     which = f"picture {familiar.index(worst) + 1} of {len(familiar)}" if len(familiar) > 1 else "this picture"
+    more, checkpoint = ELSEWHERE[skill]
     message = (
         f"{which} is unlike the drawn world that the shipped model was trained on (familiarity {worst:.2f}, below 1); "
-        'for photographs use a published checkpoint: imglish ask photo.jpg "..." --model microsoft/Florence-2-base'
+        f"for photographs use a published checkpoint: imglish {skill} photo.jpg{more} --model {checkpoint}"
     )
     return (Problem(OUT_OF_WORLD, message),)

@@ -13,11 +13,12 @@ from imglish.core.geometry import Floats
 from imglish.core.results import PARSE, RANGE, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import Request, Size
 from imglish.families import _field_confidence, _fields
-from imglish.families._imglish_text import BINS, CODEC, SPECIAL_TOKENS
+from imglish.families._imglish_text import BINS, CODEC, SPECIAL_TOKENS, asked_names, named
 from imglish.families._locations import LONGEST, Atom, atoms, labelled, outlines, token_atoms
 
 MARKS = frozenset(token for token in SPECIAL_TOKENS if not token.startswith("<loc_"))
 MISSING, UNASKED = "missing", "unasked"  # kinds of problems: a field that was not written, a label nobody asked for
+SYSTEM = "system"  # a kind of problem: a system message that was left out
 
 
 class Answer:
@@ -72,6 +73,9 @@ def parse(
 ) -> Result:
     """The result of the request's skill that `raw` says."""
     answer = Answer(raw, tokens, logprobs)
+    if any(message.role == "system" and message.text.strip() for message in request.messages):
+        told = "the family 'imglish' takes no system message: it was left out of the prompt"
+        answer.problems.append(Problem(SYSTEM, told))
     size = sizes[0] if sizes else (1, 1)
     if request.skill in ("detect", "ground"):
         return _boxes(request, answer, size)
@@ -89,13 +93,17 @@ def _boxes(request: Request, answer: Answer, size: Size) -> Boxes:
     again = labelled(answer.tokens, 4, bins=BINS, complain=_ignore) if answer.tokens is not None else None
     sure = answer.confidences([(item.start, item.stop) for item in again] if again is not None else None, len(items))
     boxes, inside = _decode_boxes(answer, [item.values for item in items], size)
+    asked = asked_names(request)
     labels = [request.text if request.skill == "ground" else item.label for item in items]
-    asked = {label.casefold() for label in request.labels}
-    for item, label in zip(items, labels, strict=True):
-        if request.skill == "detect" and not label:
+    for index, item in enumerate(items):
+        if request.skill == "detect" and not item.label:
             answer.complain("a region has no label", str(item.values))
-        elif request.skill == "detect" and asked and label.casefold() not in asked:
-            answer.problems.append(Problem(UNASKED, f"{label!r} is not one of {', '.join(request.labels)}", label))
+        elif request.skill == "detect" and asked:
+            known = asked.get(named(item.label, request.language))
+            labels[index] = known or item.label
+            if known is None:
+                told = f"{item.label!r} is not one of {', '.join(asked.values())}"
+                answer.problems.append(Problem(UNASKED, told, item.label))
     answer.check_found(len(items))
     return Boxes(
         xyxy=boxes[inside],

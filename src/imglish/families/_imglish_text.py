@@ -5,11 +5,13 @@
 All images stand first, so that many questions can share one image prefix. A second turn is another
 `<user>...<assistant>...<eos>`. Questions and labels begin as in the middle of a sentence. An outline stands behind the
 box of its thing: `<poly>`, four locations, then two for each point. Where no word of the question tells the language of
-the answer (`identify`, `detect` everything), and it is not English, `<sep>` and its code end the question.
+the answer (`identify`, `detect` everything), and it is not English, `<sep>` and its code end the question. Names of
+things are written small and without an article, however they were asked for. There is no place for a system message.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -56,15 +58,13 @@ def prompt_pieces(request: Request, sizes: Sequence[Size]) -> list[Piece]:
     if video:
         pieces.append(Frames(video))
     turns = [message for message in request.messages if message.role != "system"]
-    preface = "\n".join(message.text for message in request.messages if message.role == "system")
     for message in turns[:-1]:
         if message.role == "user":
-            pieces += [Control("<user><ask>"), Plain(flowing(_joined(preface, message.text))), Control("<assistant>")]
-            preface = ""
+            pieces += [Control("<user><ask>"), Plain(flowing(message.text)), Control("<assistant>")]
         else:
             pieces += [Plain(message.text), Control("<eos>")]
     skill = "ask" if request.skill == "chat" else request.skill
-    pieces += [Control(f"<user><{skill}>"), *_argument(request, sizes, preface), Control("<assistant>")]
+    pieces += [Control(f"<user><{skill}>"), *_argument(request, sizes), Control("<assistant>")]
     return pieces
 
 
@@ -75,24 +75,45 @@ def flowing(text: str) -> str:
     return text if not text or text[0].isspace() else f" {text}"
 
 
-def _joined(preface: str, text: str) -> str:
-    return f"{preface}\n{text}" if preface and text else preface or text
+_ARTICLE = re.compile(r"(?:an?|the) (?=\S)")
 
 
-def _argument(request: Request, sizes: Sequence[Size], preface: str) -> list[Piece]:
+def named(name: str, language: str) -> str:
+    """The name of a thing as the model knows it: "The Pencil" is "pencil"."""
+    small = phrased(name)
+    return _ARTICLE.sub("", small, count=1) if language == "en" and _ARTICLE.match(small) else small
+
+
+def phrased(text: str) -> str:
+    """A phrase in small letters and single spaces; the word I stays."""
+    return " ".join(word if word == "I" else word.lower() for word in text.split())
+
+
+def asked_names(request: Request) -> dict[str, str]:
+    """What detect looks for: each name as the model knows it, with what the user wrote."""
+    found: dict[str, str] = {}
+    for label in request.labels:
+        if label.strip():
+            found.setdefault(named(label, request.language), label.strip())
+    return found
+
+
+def _argument(request: Request, sizes: Sequence[Size]) -> list[Piece]:
     pieces: list[Piece] = []
     if request.skill == "identify" and request.region is not None:
         pieces.append(Control(boxes_text([request.region], sizes[0])[0]))
     elif request.skill == "caption":
-        pieces.append(
-            Plain(_joined(preface, f"{request.detail}:{flowing(request.text)}" if request.text else request.detail))
-        )
+        pieces.append(Plain(f"{request.detail}:{flowing(request.text)}" if request.text else request.detail))
     elif request.skill == "detect":
-        pieces.append(Plain(",".join(map(flowing, request.labels))))
+        pieces.append(Plain(",".join(map(flowing, asked_names(request)))))
     elif request.skill == "extract":
         pieces.append(Plain(", ".join(leaf.title for leaf in _fields.leaves(request.schema or {}))))
+    elif request.skill == "count":
+        pieces.append(Plain(flowing(named(request.text, request.language))))
+    elif request.skill in ("ground", "segment"):
+        pieces.append(Plain(flowing(phrased(request.text))))
     elif request.skill not in ("read", "identify"):
-        pieces.append(Plain(flowing(_joined(preface, request.text))))
+        pieces.append(Plain(flowing(request.text)))
     # what names things without being told a word says in which language; any word of the question says it too
     told = request.text if request.skill == "caption" else request.labels if request.skill == "detect" else None
     if request.language != "en" and request.skill in ("caption", "detect", "identify") and not told:
@@ -104,7 +125,8 @@ def answer_pieces(sample: Sample, sizes: Sequence[Size]) -> list[Piece]:
     """The truth of a sample as the model is to write it, without the final `<eos>`."""
     truth, size = sample.truth, sizes[0] if sizes else (1, 1)
     if sample.skill in ("detect", "ground"):
-        return _boxes(truth, size, labels=sample.skill == "detect")
+        language = sample.language if sample.labels else None
+        return _boxes(truth, size, labels=sample.skill == "detect", language=language)
     if sample.skill == "segment":
         return _masks(truth, size)
     if sample.skill == "read":
@@ -120,7 +142,8 @@ def _field(line: str) -> list[Piece]:
     return [Plain(title + separator), Spelled(value)]
 
 
-def _boxes(truth: Any, size: Size, *, labels: bool) -> list[Piece]:
+def _boxes(truth: Any, size: Size, *, labels: bool, language: str | None) -> list[Piece]:
+    """Each with its label where `labels`; in a `language` these are the names that were asked for."""
     boxes = np.asarray(truth.xyxy, dtype=np.float64).reshape(-1, 4)
     if not len(boxes):
         return [Control("<none>")]
@@ -131,7 +154,8 @@ def _boxes(truth: Any, size: Size, *, labels: bool) -> list[Piece]:
     written = boxes_text(boxes, size)
     pieces: list[Piece] = []
     for index in order:
-        pieces += [Plain(truth.labels[index])] if labels else []
+        if labels:
+            pieces.append(Plain(named(truth.labels[index], language) if language else truth.labels[index]))
         pieces.append(Control(written[index]))
     return pieces
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,8 +102,19 @@ class BridgeProcessor(ProcessorMixin):
     def for_bridge(
         cls, config: BridgeConfig, tokenizer: PreTrainedTokenizerBase, *, image_token: str = "<image>", **options: Any
     ) -> BridgeProcessor:
-        """A processor for that configuration; `options` are those of LetterboxProcessor."""
-        image_processor = LetterboxProcessor(**{"image_size": config.image_size, **options})
+        """A processor for that configuration; `options` are those of LetterboxProcessor.
+
+        `image_size` is needed where the configuration of the vision encoder does not tell it.
+        """
+        if "image_size" not in options:
+            if getattr(config.vision_config, "image_size", None) is None:
+                kind = getattr(config.vision_config, "model_type", "")
+                raise InputError(
+                    f"the configuration of {kind!r} does not tell the size of its pictures",
+                    hint="give image_size=(width, height)",
+                )
+            options["image_size"] = config.image_size
+        image_processor = LetterboxProcessor(**options)
         return cls(image_processor, tokenizer, config.image_tokens, config.frame_tokens, image_token)
 
     @property
@@ -137,13 +148,15 @@ class BridgeProcessor(ProcessorMixin):
         images: Any = None,
         frame_mask: Sequence[bool] | None = None,
         *,
+        padding: bool | Literal["longest"] = True,
         padding_side: str = "left",
         return_tensors: str | None = "pt",
     ) -> BatchFeature:
         """One row per text: `input_ids`, `attention_mask`, and of all pictures in reading order `pixel_values`.
 
         A text is a string, in which special tokens have power, or (text, is_control) pieces. `images` is flat, or one
-        list per row; `frame_mask` says of every picture whether it is a frame of a video.
+        list per row; `frame_mask` says of every picture whether it is a frame of a video. Rows are padded to the
+        longest; with `padding` False they must be equally long.
         Raises InputError with both counts where placeholders and pictures are not as many.
         """
         texts = [text] if isinstance(text, str) else list(text)
@@ -159,6 +172,11 @@ class BridgeProcessor(ProcessorMixin):
             )
         counts = iter(self.tokens_of(frame) for frame in is_frame)
         rows = [[token for item in row for token in self._expand(item, counts)] for row in rows]
+        if padding not in (True, "longest") and (padding is not False or len({len(row) for row in rows}) > 1):
+            raise InputError(
+                f"padding is {padding!r}, and the rows have {', '.join(str(len(row)) for row in rows[:8])} tokens",
+                hint='padding=True (or "longest") makes them equally long',
+            )
         data = self._pad(rows, padding_side)
         if pictures:
             data.update(self.image_processor(pictures))

@@ -178,11 +178,10 @@ class MachineGuide:
         if token in shared.words.ends:
             self.ended = True
             return
-        kept = self._way[1:] if self._way[0] == token else None
+        kept = self._way[1:] if self._way[0] == token else None  # to its end: half of N/A is no value
         self._at = shared.taken(self._at, token)
         self._state = shared.states[self._at]
-        found = shared.way_out(self._at)
-        self._way = kept if kept is not None and len(kept) <= len(found) else found
+        self._way = kept if kept is not None else shared.way_out(self._at)
 
     def forced(self) -> list[int]:
         """Tokens of which there is no choice."""
@@ -208,7 +207,7 @@ class MachineGuide:
         states = np.concatenate((following.states, np.array(taken, dtype=np.int64)))
         reached, inverse = np.unique(states, return_inverse=True)
         needed = np.array([len(shared.way_out(int(state))) for state in reached], dtype=np.int64)
-        closing = mask & shared.words.end_mask
+        closing = mask & shared.words.end_mask if len(self._way) <= left else torch.zeros_like(mask)
         closing[torch.from_numpy(ids[needed[inverse] < left])] = True
         if len(self._way) <= left or not closing.any():
             closing[self._way[0]] = True

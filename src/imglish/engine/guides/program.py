@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from imglish.core.errors import InputError
 from imglish.engine.guides import _numeral
+from imglish.families._fields import MISSING
 from imglish.families._grammar import Chars, Digits, Fresh, Line, Lit, Many, Mark, Node, Numbers, Or, Pick, Seq
 
 _CONTINUED = frozenset(range(0x80, 0xC0))
@@ -27,6 +28,7 @@ _WIDE = (  # letters beyond ASCII: first bytes, second bytes that Unicode has be
     (frozenset({0xF4}), frozenset(range(0x80, 0x90)), 3),
 )
 _NUMERAL = 24  # characters that a number has at most
+_INVENTED = 1 << 32  # what a letter or a number that nobody said costs on a way out; each token that is written costs 1
 
 
 class Thread(NamedTuple):
@@ -140,8 +142,12 @@ class Program:
         return any(self.steps[thread.at].end for thread in state)
 
     def way_out(self, state: State) -> list[bytes | int]:
-        """A short way from a state to the end: stretches of text, and special tokens by id. Not always the shortest."""
-        ways = [self._way(thread) for thread in state]
+        """A short way from a state to the end: stretches of text, and special tokens by id.
+
+        It invents as little as it can, so "N/A" stands in it where one letter would do.
+        """
+        fewest = min(self.cost[thread.at] // _INVENTED for thread in state)
+        ways = [self._way(thread) for thread in state if self.cost[thread.at] // _INVENTED == fewest]
         return min(ways, key=_length)
 
     def _way(self, thread: Thread) -> list[bytes | int]:
@@ -171,18 +177,20 @@ class Program:
         return min(step.to, key=self.cost.__getitem__)
 
     def measure(self) -> None:
-        """How many bytes and tokens it takes at least from each instruction to the end."""
+        """What it takes at least from each instruction to the end: first what is invented, then bytes and tokens."""
         self.cost = [0.0 if step.end else float("inf") for step in self.steps]
         changed = True
         while changed:
             changed = False
             for place, step in enumerate(self.steps):
-                own = 0 if step.end or step.fresh or _is_silent(step) else 1
+                own = 0 if step.end or step.fresh or _is_silent(step) else 1 + _INVENTED * _is_free(step)
                 value = min((self.cost[to] for to in step.to), default=0.0) + own
                 if not step.end and value < self.cost[place]:
                     self.cost[place], changed = value, True
         numerals = sum(step.digits is not None for step in self.steps)
-        self.longest = int(max((c for c in self.cost if c != float("inf")), default=0)) + _NUMERAL * numerals + 1
+        self.longest = (
+            int(max((c % _INVENTED for c in self.cost if c != float("inf")), default=0)) + _NUMERAL * numerals + 1
+        )
 
 
 def compile_grammar(node: Node, special: Callable[[str], int | None]) -> Program:
@@ -256,7 +264,8 @@ def compile_grammar(node: Node, special: Callable[[str], int | None]) -> Program
             ways = [one] + ([text(b" ", chars(letter, before))] if number + 2 <= last or part.most is None else [])
             after, before = add(Step([*ways, *([to] if number >= part.least else [])])), after
         begin = chars(letter, after)
-        return add(Step([begin, *([to] if part.least == 0 else [])]))
+        missing = [text(MISSING.encode(), to)] if _may_be_missing(part) else []
+        return add(Step([begin, *missing, *([to] if part.least == 0 else [])]))
 
     def many(part: Many, to: int) -> int:
         between = part.between or Seq()
@@ -305,6 +314,17 @@ def _id(special: Callable[[str], int | None], token: str) -> int:
     if found is None:
         raise InputError(f"this model's vocabulary has no token {token!r}, which its answers are made of")
     return found
+
+
+def _may_be_missing(part: Line) -> bool:
+    """Whether N/A is such a line."""
+    fits = part.least <= len(MISSING) and (part.most is None or part.most >= len(MISSING))
+    return fits and not set(MISSING) & set(part.without)
+
+
+def _is_free(step: Step) -> bool:
+    """Whether what is written here is one of many: a letter of a text, a number."""
+    return step.digits is not None or (step.bytes is not None and len(step.bytes) > 1)
 
 
 def _is_silent(step: Step) -> bool:
