@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ import imglish
 from imglish import cli
 from imglish._cli_map import described
 from imglish.core.errors import CheckpointError, ImglishError, InputError, RemoteError, SkillError, UnknownName
-from imglish.core.results import PARSE, Problem, Text
+from imglish.core.results import PARSE, TRUNCATED, Problem, Text
 from imglish.core.types import SKILLS, Request
 from imglish.engine import _folder_file, folder
 from imglish.engine._folder_asking import Asking, asked, fingerprint
@@ -43,6 +45,7 @@ class Fake:
         self.seen: list[int] = []
         self.batches: list[int] = []
         self.fails: dict[int, Exception] = {}
+        self.cuts: dict[int, str] = {}
 
     def check(self, request: Request) -> None:
         if request.skill == "segment":
@@ -56,8 +59,9 @@ class Fake:
             if number in self.fails:
                 raise self.fails[number]
         self.seen += numbers
-        problems = (Problem(PARSE, "no words"),)
-        return [Text(text=f"{number} {r.text}", problems=problems if number == 99 else ())
+        unread = {99: (Problem(PARSE, "no words"),)}
+        cut = {number: (Problem(TRUNCATED, why), Problem(PARSE, "no end")) for number, why in self.cuts.items()}
+        return [Text(text=f"{number} {r.text}", problems=(unread | cut).get(number, ()))
                 for number, r in zip(numbers, requests, strict=True)]  # fmt: skip
 
 
@@ -225,6 +229,94 @@ def test_an_answer_that_cannot_be_read_counts_as_failed(photos: Path) -> None:
     summary = go(Fake(), photos)
     assert summary.failed == {"unparsed": 1}
     assert go(Fake(), photos).failed == {"unparsed": 1}
+
+
+def test_a_cancelled_run_ends_and_records_only_what_was_answered(photos: Path) -> None:
+    stop, vlm, out = threading.Event(), Fake(), photos.parent / "out.jsonl"
+    vlm.cuts = {3: "the answer was cut after 2 tokens: it was cancelled"}
+    run = vlm.run
+    vlm.run = lambda requests, **more: (3 in map(number_of, requests) and stop.set()) or run(requests, **more)  # type: ignore[method-assign]
+    summary = go(vlm, photos, cancel=stop)
+    assert (summary.answered, summary.left, summary.good) == (3, 3, False)
+    assert [record["result"]["text"].split()[0] for record in lines(out)] == list("012")
+    assert vlm.seen == [0, 1, 2, 3]
+    assert go(vlm, photos, cancel=stop).left == 3  # nothing is asked once it is set
+    vlm.cuts = {}
+    summary = go(vlm, photos)
+    assert (summary.answered, summary.left, summary.kept, summary.good) == (3, 0, 3, True)
+
+
+def test_an_answer_that_its_deadline_cut_is_an_error_that_is_asked_again_on_request(photos: Path) -> None:
+    vlm, out = Fake(), photos.parent / "out.jsonl"
+    vlm.cuts = {4: "the answer was cut after 0 tokens: its deadline had passed"}
+    summary = go(vlm, photos, deadline=0.1)
+    assert (summary.failed, summary.good, lines(out)[0]["asked"]["deadline"]) == ({"deadline": 1}, False, 0.1)
+    (error,) = [record["error"] for record in lines(out) if "error" in record]
+    assert error["type"] == "deadline" and "its deadline had passed" in error["message"]
+    vlm.cuts, vlm.seen = {}, []
+    assert go(vlm, photos, deadline=0.1).kept == 6
+    assert go(vlm, photos, deadline=0.1, retry=True).good
+    assert vlm.seen == [4]
+
+
+def test_a_deadline_and_a_cancellation_of_a_real_model_are_known(photos: Path) -> None:
+    vlm, stop, out = VLM(Family().tiny()), threading.Event(), photos.parent / "out.jsonl"
+    summary = map_folder(vlm, photos, skill="caption", out=out, deadline=1e-6)
+    assert summary.failed == {"deadline": 6}
+    out.unlink()
+    asked_of = vlm.run
+    vlm.run = lambda *given, **more: stop.set() or asked_of(*given, **more)  # type: ignore[method-assign]
+    summary = map_folder(vlm, photos, skill="caption", out=out, cancel=stop)
+    assert (summary.answered, summary.left, out.read_bytes()) == (0, 6, b"")
+
+
+def test_answers_that_max_tokens_cut_are_counted_and_are_not_good(photos: Path) -> None:
+    vlm = Fake()
+    vlm.cuts = {2: "the answer was cut after 3 tokens; raise max_tokens"}
+    for summary in (go(vlm, photos), go(vlm, photos)):  # what an earlier run wrote counts, too
+        assert (summary.truncated, summary.failed, summary.good) == (1, {"truncated": 1}, False)
+        assert summary.to_json()["truncated"] == 1
+    assert go(Fake(), photos, redo=True).to_json()["truncated"] == 0
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_which_stays_whole(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, vlm, free, write = photos.parent / "out.jsonl", Fake(), 700, os.write
+
+    def to_a_small_disk(descriptor: int, data: Any) -> int:
+        nonlocal free
+        if free == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = write(descriptor, bytes(data)[:free])
+        free -= written
+        return written
+
+    monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: vlm)
+    monkeypatch.setattr(_folder_file.os, "write", to_a_small_disk)
+    command = ["map", str(photos), "--skill", "caption", "--out", str(out), "--batch", "1"]
+    assert cli.main(command) == 2
+    told = capsys.readouterr().err
+    assert f"cannot write '{out}': No space left on device" in told and "Traceback" not in told
+    whole = out.read_bytes()
+    assert 0 < len(lines(out)) < 6 and whole.endswith(b"\n")
+    paint(photos / "a.png", 7)  # its record is to go, and there is no room for the file without it
+    assert cli.main(command) == 2
+    assert out.read_bytes() == whole
+    assert sorted(path.name for path in photos.parent.iterdir()) == ["out.jsonl", "photos"]
+    free = 1 << 30
+    assert cli.main(command) == 0
+    assert len(lines(out)) == 6
+
+
+def test_what_is_refused_of_every_picture_is_refused_before_any_is_asked(photos: Path) -> None:
+    vlm, out = VLM(Family().tiny()), photos.parent / "out.jsonl"
+    refused = {"type": "object", "properties": {"name": {"type": "string", "pattern": "[A-Z]+"}}}
+    with pytest.raises(InputError, match="pattern"):
+        map_folder(vlm, photos, skill="extract", schema=refused, out=out)
+    with pytest.raises(InputError, match=r"no option 'max_tokes'. Did you mean 'max_tokens'\?"):
+        map_folder(vlm, photos, skill="caption", out=out, max_tokes=5)
+    assert not out.exists()
 
 
 def test_what_is_no_pictures_fault_ends_the_run_and_loses_nothing(photos: Path) -> None:

@@ -16,6 +16,7 @@ SOURCE = Path(imglish.__file__).parent
 
 # the highest floor first; a module may import its own floor's own package and every floor below
 FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"__main__"}),
     frozenset({"cli"}),
     frozenset({"build", "train", "evaluate", "serve", "agents"}),
     frozenset({"prompting"}),

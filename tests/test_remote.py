@@ -6,6 +6,8 @@ import base64
 import io
 import json
 import logging
+import re
+import signal
 import subprocess
 import sys
 import threading
@@ -13,12 +15,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pydantic
 import pytest
 from PIL import Image
 
 import imglish
 from imglish.core.errors import ImageError, InputError, RemoteError, SkillError, UnknownName
 from imglish.core.results import PARSE, result_from_json
+from imglish.engine.folder import map_folder
 from imglish.engine.remote import RemoteVLM
 from model_server import SECRET, Server, serve
 
@@ -50,7 +54,7 @@ def opened(server: Server, name: str | None = None, **options: Any) -> RemoteVLM
     model = imglish.load(server.url, model=name, **{"timeout": 60, **options})
     assert isinstance(model, RemoteVLM)
     model.waits = []  # type: ignore[attr-defined]
-    model.server.sleep = model.waits.append  # type: ignore[attr-defined]
+    model.server.pause = lambda seconds, _: model.waits.append(seconds)  # type: ignore[attr-defined]
     return model
 
 
@@ -534,6 +538,21 @@ def test_a_key_reaches_the_server_and_nobody_else(
     assert server.seen()[0]["headers"]["authorization"] == f"Bearer {SECRET}"
 
 
+def test_a_key_in_the_query_reaches_the_server_and_no_log(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with imglish.load(f"{server.url}?api-key={SECRET}&api-version=2024-06-01", retries=0) as vlm:
+        vlm.ask(PICTURE, "?")
+        list(vlm.stream("Hello"))
+        server.will({"status": 403, "body": json.dumps({"error": {"message": f"no key {SECRET}"}})})
+        with pytest.raises(RemoteError, match=r"no key \*\*\*") as caught:
+            vlm.ask(PICTURE, "?")
+    assert all(SECRET in one["path"] for one in server._control("seen", None))
+    assert SECRET not in str(caught.value) + caplog.text + repr(vlm) + repr(vlm.server)
+    assert "/v1/chat/completions" in caplog.text  # the rest of what is logged stays
+
+
 def test_our_own_key_goes_first_and_openais_never_in_the_clear_to_another_machine() -> None:
     from imglish.engine._remote_address import Address, find_key
 
@@ -651,3 +670,133 @@ def test_an_answer_that_is_cancelled_or_late_is_what_has_come_of_it(server: Serv
     assert late.text == "" and any("deadline" in problem.message for problem in late.problems)
     with pytest.raises(InputError, match="beams"):
         vlm.ask(PICTURE, "?", beams=3)
+
+
+def test_a_cancellation_ends_the_wait_that_a_server_asks_for(server: Server, vlm: RemoteVLM) -> None:
+    stop, slept = threading.Event(), list[float]()
+    vlm.server.pause = vlm.server.__class__.pause.__get__(vlm.server)  # type: ignore[method-assign]
+    vlm.server.sleep = lambda seconds: (slept.append(seconds), len(slept) == 3 and stop.set())  # type: ignore[assignment,return-value]
+    server.will({"status": 429, "headers": {"Retry-After": "8"}})
+    result = vlm.ask(PICTURE, "?", cancel=stop)
+    assert any("cancelled" in problem.message for problem in result.problems)
+    assert len(slept) == 3 and sum(slept) < 1 and len(server.bodies()) == 1
+
+
+class Silence:
+    """What stands instead of a server's answer: nothing, until the test is over."""
+
+    def __init__(self, then: Any) -> None:
+        self.asked, self.over, self.then = threading.Event(), threading.Event(), then
+        self.ended: list[bool] = []
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        self.asked.set()
+        self.then()
+        self.ended.append(self.over.wait(30))
+        raise RemoteError("the silence is over")
+
+
+def test_a_silent_server_is_left_as_soon_as_it_is_cancelled(vlm: RemoteVLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = Silence(lambda: None)
+    monkeypatch.setattr(vlm.server, "_opened", silence)
+    requests = [imglish.Request("ask", imglish_messages("?"), "?")] * 3
+    results = vlm.run(requests, cancel=silence.asked)
+    assert silence.ended == []
+    silence.over.set()
+    assert all("cancelled" in result.problems[-1].message for result in results)
+
+
+@pytest.mark.parametrize("how", ["run", "map"])
+def test_an_interrupt_of_the_keyboard_waits_for_no_silent_server(
+    how: str, vlm: RemoteVLM, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    main, sent = threading.main_thread().ident, threading.Lock()
+    assert main is not None
+    silence = Silence(lambda: sent.acquire(blocking=False) and signal.pthread_kill(main, signal.SIGINT))
+    monkeypatch.setattr(vlm.server, "_opened", silence)
+    for name in "abc":
+        PICTURE.save(tmp_path / f"{name}.png")
+    requests = [imglish.Request("ask", imglish_messages("?"), "?")] * 3
+    ways = {
+        "run": lambda: vlm.run(requests),
+        "map": lambda: map_folder(vlm, tmp_path, skill="caption", out=tmp_path / "out.jsonl"),
+    }
+    with pytest.raises(KeyboardInterrupt):
+        ways[how]()
+    assert silence.ended == []
+    silence.over.set()
+    monkeypatch.undo()
+    assert vlm.ask(PICTURE, "?").text == "yes"
+
+
+class Card(pydantic.BaseModel):
+    name: str
+    paid: bool
+
+
+@pytest.mark.parametrize(
+    ("form", "said", "text"),
+    [
+        (["red", "green"], '{"answer": "red"}', "red"),
+        (["red", "green"], '```json\n{"answer": "green"}\n```', "green"),
+        ("yes or no", '<think>Well.</think>{"answer": "no"}', "no"),
+        ("integer", '{"answer": -12}', "-12"),
+        ("number", '{"answer": 3.5}', "3.5"),
+        ("date", '{"answer": "2024-02-29"}', "2024-02-29"),
+        (range(10), '{"answer": 9}', "9"),
+        (range(10), "7", "7"),  # a server that does not know the parameter
+        (["red", "green"], "red", "red"),
+        (Card, '{"name": "Ann", "paid": true}', '{"name": "Ann", "paid": true}'),
+    ],
+)
+def test_a_server_is_held_to_a_form_by_a_schema(
+    server: Server, vlm: RemoteVLM, form: Any, said: str, text: str
+) -> None:
+    server.will({"text": said})
+    result = vlm.ask(PICTURE, "Which?", form=form)
+    assert (result.text, result.raw, result.problems) == (text, said, ())
+    (body,) = server.bodies()
+    sent = body["response_format"]["json_schema"]
+    assert sent["strict"] and sent["schema"]["type"] == "object" and words(body).startswith("Which?")
+    if form is not Card:
+        assert sent["schema"]["required"] == ["answer"]
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        (["red", "green"], '{"answer": "blue"}'),
+        ("integer", '{"answer": 1.5}'),
+        ("integer", '{"answer": true}'),
+        ("number", '{"answer": "many"}'),
+        ("date", '{"answer": "2023-02-29"}'),
+        ("date", '{"answer": "20230228"}'),
+        (range(10), '{"answer": 10}'),
+        (range(10), "I see seven."),
+        (range(10), '{"answer": 1'),
+        (range(10), '{"count": 1}'),
+        (Card, '{"name": "Ann"}'),
+        (Card, "[1]"),
+    ],
+)
+def test_an_answer_that_is_not_of_its_form_says_so(server: Server, vlm: RemoteVLM, form: Any, said: str) -> None:
+    server.will({"text": said})
+    result = vlm.ask(PICTURE, "Which?", form=form)
+    assert [problem.kind for problem in result.problems] == [PARSE] and result.raw == said
+
+
+def test_a_form_is_asked_for_in_words_where_a_server_takes_no_schema(server: Server, vlm: RemoteVLM) -> None:
+    server.set(forms=[], text='{"answer": 4}')
+    result = vlm.ask(PICTURE, "How many?", form="integer")
+    assert result.text == "4" and "in words only" in result.problems[0].message
+    assert '"answer"' in words(server.bodies()[-1])
+    assert vlm.ask(PICTURE, "How many?").problems == ()
+
+
+def test_a_form_that_no_schema_says_is_refused_before_anything_is_sent(server: Server, vlm: RemoteVLM) -> None:
+    for form, told in ((re.compile("[A-Z]+"), "pattern"), ("line", "line"), ("colour", "colour"), (range(0), "range")):
+        with pytest.raises(InputError, match=told):
+            vlm.ask(PICTURE, "Which?", form=form)
+    with pytest.raises(InputError, match="detect"):
+        vlm.run([imglish.Request("detect", imglish_messages(""), form="integer")])
+    assert server.bodies() == []

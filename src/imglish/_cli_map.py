@@ -35,6 +35,11 @@ def run(folder: Path, options: Options, *, out: Path, **arguments: Any) -> int:
     told = Told(time.monotonic)
     try:
         summary = map_folder(options.load(), folder, out=out, progress=told.tell, **arguments, **options.writing())
+    except KeyboardInterrupt:
+        told.end()
+        if told.now is not None:
+            note(f"stopped: {described(told.now)}; the same command goes on from here", kind="error")
+        raise
     finally:
         told.end()
     _say(summary)
@@ -60,9 +65,11 @@ class Told:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock, self.last = clock, clock()
         self.bar: Any = None
+        self.now: Progress | None = None
 
     def tell(self, progress: Progress) -> None:
         """Shows it, where it is time."""
+        self.now = progress
         whole = progress.done == progress.total
         if sys.stderr.isatty():
             self._bar().update(0, total=progress.total, completed=progress.done, said=described(progress))
@@ -107,6 +114,8 @@ def _say(summary: Summary) -> None:
     note(f"{summary.images} pictures: {summary.answered} asked now{changed}, {summary.kept} had their answers")
     if summary.gone:
         note(f"{summary.gone} records are of pictures that are no longer there; they stay", kind="warning")
+    if summary.truncated:
+        note(f"{summary.truncated} answers were cut: raise --max-tokens, with --redo", kind="warning")
     if summary.passed:
         kinds = ", ".join(f"{count} x {kind}" for kind, count in sorted(summary.passed.items()))
         note(f"passed over, no pictures by their names: {kinds}; --pattern takes what you name")

@@ -32,7 +32,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
 }
 NEEDS = frozenset({"ask", "ground", "segment", "identify", "count", "extract", "chat", "watch"})
 # options that change no answer
-WITHOUT_EFFECT = frozenset({"batch", "memory_limit", "deadline", "cancel", "cache", "tokens"})
+WITHOUT_EFFECT = frozenset({"batch", "memory_limit", "cancel", "cache", "tokens"})
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Asking:
             if name not in takes:
                 allowed = f"{self.skill} takes {' and '.join(takes)}" if takes else f"{self.skill} takes nothing more"
                 raise InputError(f"{name} is given as {value!r}, and {self.skill} does not take it", hint=allowed)
-        if self.skill in NEEDS and getattr(self, takes[0]) in (None, ""):
-            raise InputError(f"{self.skill} needs a {takes[0]}", hint=f"it is asked of every picture: {takes[0]}=...")
+        if missing := lacks(self.skill, self.arguments()):
+            raise InputError(f"{self.skill} needs a {missing}", hint=f"it is asked of every picture: {missing}=...")
         if isinstance(self.labels, str):
             object.__setattr__(self, "labels", (self.labels,))
         if self.schema is not None:
@@ -95,13 +95,20 @@ class Asking:
         return numbers
 
 
+def lacks(skill: str, arguments: Mapping[str, Any]) -> str:
+    """The argument that a skill cannot do without and that is not given, "" where there is none."""
+    name = TAKES[skill][0] if skill in NEEDS else ""
+    return "" if arguments.get(name) not in (None, "") else name
+
+
 def asked(vlm: Any, asking: Asking, options: Mapping[str, Any]) -> dict[str, Any]:
     """All that an answer depends on beside the picture, as plain data: what stands in every record.
 
     The skill with its arguments, those options of decoding that differ from their defaults, the weights, and the
-    bounds of pixels where the family has them. Equal dicts get equal answers.
+    bounds of pixels where the family has them. Equal dicts get equal answers. Raises UnknownName for an option that
+    there is not.
     """
-    chosen = dataclasses.replace(vlm.options, **options)
+    chosen = decoding_of(vlm, options)
     usual = type(chosen)()
     decoding = {
         field.name: getattr(chosen, field.name)
@@ -119,6 +126,15 @@ def asked(vlm: Any, asking: Asking, options: Mapping[str, Any]) -> dict[str, Any
         whole["model"] = getattr(loaded, "checkpoint", None) or repr(vlm)
     plain: dict[str, Any] = json.loads(json.dumps(whole, default=repr))
     return plain
+
+
+def decoding_of(vlm: Any, options: Mapping[str, Any]) -> Any:
+    """The model's options with those that are given; None is the model's own. Raises UnknownName."""
+    names = [field.name for field in dataclasses.fields(vlm.options)]
+    for name in options:
+        if name not in names:
+            raise UnknownName("option", name, names)
+    return dataclasses.replace(vlm.options, **{name: value for name, value in options.items() if value is not None})
 
 
 def fingerprint(model: Any) -> str:

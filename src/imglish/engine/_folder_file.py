@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from imglish.core.errors import InputError
-from imglish.core.results import PARSE
+from imglish.core.results import PARSE, TRUNCATED
 
 BEGINS = b'{"image": '
-UNPARSED = "unparsed"  # what is wrong with an answer that could not be read
+UNPARSED = "unparsed"  # what is wrong with an answer that could not be read; with one that was cut it is TRUNCATED
 
 
 class Done(NamedTuple):
-    """What is known of a picture that has a record. `wrong` is "", "unparsed" or the name of the error."""
+    """What is known of a picture that has a record. `wrong` is "", "truncated", "unparsed" or the name of the error."""
 
     start: int  # of its line, in bytes from the beginning of the file
     end: int
@@ -44,8 +44,9 @@ class Records:
     def open(self, asked: Mapping[str, Any]) -> Self:
         """Takes the file (made if missing), repairs its end and reads what it has. `asked` is what is asked now."""
         try:
-            self._hold()
-            self._read(asked)
+            with _named(self.path):
+                self._hold()
+                self._read(asked)
         except BaseException:
             self.close()
             raise
@@ -63,15 +64,16 @@ class Records:
         self.close()
 
     def append(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Writes records, and returns when they are on the disk."""
+        """Writes records, and returns when they are on the disk. Raises InputError where there is no room for them."""
         written = b"".join(line(record) for record in records)
         descriptor = self._held[-1]
-        try:
-            _write(descriptor, written)
-            os.fsync(descriptor)
-        except OSError:
-            os.ftruncate(descriptor, self._size)  # a full disk: no half of a record stays
-            raise
+        with _named(self.path):
+            try:
+                _write(descriptor, written)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, self._size)  # a full disk: no half of a record stays
+                raise
         self._size += len(written)
 
     def keep(self, images: Container[str]) -> None:
@@ -79,10 +81,23 @@ class Records:
         kept = {image: done for image, done in self.done.items() if image in images}
         if sum(done.end - done.start for done in kept.values()) == self._size:
             return
-        fresh = self.path.with_name(f".{self.path.name}.new")
-        descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | _BINARY, 0o666)
-        self._held.append(descriptor)  # before it has the name: whoever opens it then finds it locked
-        _lock(descriptor, self.path)
+        before, fresh = self._size, self.path.with_name(f".{self.path.name}.new")
+        with _named(self.path):
+            descriptor = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | _BINARY, 0o666)
+            self._held.append(descriptor)  # before it has the name: whoever opens it then finds it locked
+            _lock(descriptor, self.path)
+            try:
+                self._copy(kept, descriptor)
+                os.replace(fresh, self.path)
+            except OSError:  # a full disk: the old file stays as it is, and is the one that is held
+                os.close(self._held.pop())
+                self._size = before
+                fresh.unlink(missing_ok=True)
+                raise
+        self.done = kept
+
+    def _copy(self, kept: dict[str, Done], descriptor: int) -> None:
+        """Writes these records to a new file, in their order; `kept` then says where they stand in it."""
         self._size = 0
         for image, done in sorted(kept.items(), key=lambda item: item[1].start):
             data = _read_at(self._held[0], done.start, done.end)
@@ -90,8 +105,6 @@ class Records:
             kept[image] = done._replace(start=self._size, end=self._size + len(data))
             self._size += len(data)
         os.fsync(descriptor)
-        os.replace(fresh, self.path)
-        self.done = kept
 
     def _hold(self) -> None:
         """Opens and locks the file that has this name; another process may have put a new one there meanwhile."""
@@ -167,7 +180,25 @@ def _record(raw: bytes) -> dict[str, Any] | None:
 def _wrong(record: Mapping[str, Any]) -> str:
     if "error" in record:
         return str(record["error"]["type"])
-    return UNPARSED if any(problem["kind"] == PARSE for problem in record["result"]["problems"]) else ""
+    return wrong_with(problem["kind"] for problem in record["result"]["problems"])
+
+
+def wrong_with(kinds: Iterable[str]) -> str:
+    """What is wrong with an answer that has problems of these kinds; a cut tells more than what it left unreadable."""
+    found = set(kinds)
+    return TRUNCATED if TRUNCATED in found else UNPARSED if PARSE in found else ""
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Says of an error of the disk which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write '{path}': {error.strerror or error}",
+            hint="the records that it has are whole; when the cause is gone, the same command goes on after them",
+        ) from None
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -7,9 +7,10 @@ never goes in the clear to another machine: only over https, or to this one.
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 from imglish.core.errors import InputError
 
 OWN, OPENAI = "IMGLISH_API_KEY", "OPENAI_API_KEY"
+_SHORTEST = 8  # letters of what is taken for a secret in an address
 _PATHS = ("/chat/completions", "/completions", "/models", "/responses")  # what people copy along with an address
 
 
@@ -66,12 +68,13 @@ class Address:
 
 
 class Key:
-    """A secret that shows itself to nobody who does not ask for it by `.secret`."""
+    """A secret that shows itself to nobody who does not ask for it by `.secret`; `others` are hidden with it."""
 
-    __slots__ = ("secret",)
+    __slots__ = ("_others", "secret")
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: str, others: Iterable[str] = ()) -> None:
         self.secret = secret
+        self._others = tuple(other for other in others if len(other) >= _SHORTEST)
 
     def __repr__(self) -> str:
         return "Key(***)" if self.secret else "Key()"
@@ -88,18 +91,35 @@ class Key:
 
     def scrub(self, text: str) -> str:
         """A text without the key."""
-        return text.replace(self.secret, "***") if self.secret else text
+        for secret in (self.secret, *self._others):
+            text = text.replace(secret, "***") if secret else text
+        return text
 
 
 def find_key(address: Address, environ: Mapping[str, str] = os.environ) -> Key:
     """The key for this server; an empty one where there is none to send. Raises InputError for one with odd letters."""
     name = OWN if environ.get(OWN, "").strip() else OPENAI
     secret = environ.get(name, "").strip()
+    others = [value for _, value in address.query]
     if name == OPENAI and not address.is_private:
-        return Key("")
+        return Key("", others)
     if not re.fullmatch(r"[\x21-\x7e]*", secret):
         raise InputError(f"{name} holds a space or a letter that no key has", hint="copy the key once more")
-    return Key(secret)
+    return Key(secret, others)
+
+
+class Unlogged(logging.Filter):
+    """Takes the query, which may hold a secret, off the addresses that a client logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Lets every line pass."""
+        if isinstance(record.args, tuple):
+            record.args = tuple(_bare(value) if hasattr(value, "copy_with") else value for value in record.args)
+        return True
+
+
+def _bare(url: Any) -> Any:
+    return url.copy_with(query=None) if url.query else url
 
 
 _EXAMPLE = "for example http://127.0.0.1:8000/v1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -76,6 +77,9 @@ class RemoteFamily(Family):
                 words = own or forms.instruction(request, pictures[0].size if pictures else (1, 1))
                 words = None if request.skill in TALK and words == message.text else words
             parts = list(_parts(message, places, words))
+            if index == last and request.form is not None:
+                told = json.dumps(forms.schema_of_form(request.form), ensure_ascii=False)
+                parts.append({"type": "text", "text": f"Answer with JSON only, which satisfies this schema: {told}"})
             text_only = all(part["type"] == "text" for part in parts)
             content: Any = "\n".join(part["text"] for part in parts) if text_only else parts
             made.append({"role": message.role, "content": content})
@@ -83,6 +87,8 @@ class RemoteFamily(Family):
 
     def told(self, request: Request, raw: str, sizes: Sequence[Size], own: str, sure: dict[str, Any]) -> Result:
         """The result that an answer says, to a request in the family's `own` words or in ours."""
+        if request.form is not None:
+            return self._of_form(request, raw, sure)
         if self.known is not None and (own or request.skill in TALK) and request.skill in self.known.skills:
             for end in self.known.stop:
                 raw = raw.removesuffix(end)
@@ -92,6 +98,14 @@ class RemoteFamily(Family):
             said = forms.unwrapped(said)
         result = _qwen_json.parse(request, said, forms.CODEC, sizes[0] if sizes else (1, 1), **sure)
         return dataclasses.replace(result, raw=raw)
+
+    def _of_form(self, request: Request, raw: str, sure: dict[str, Any]) -> Result:
+        said = raw.rpartition(_THOUGHT)[2]
+        for end in self.known.stop if self.known is not None else ():
+            said = said.removesuffix(end)
+        said, wrong = forms.of_form(request.form, said)
+        result = _qwen_json.parse(request, said, forms.CODEC, (1, 1), **sure)
+        return dataclasses.replace(result, raw=raw, problems=(*result.problems, *wrong))
 
     def is_prompted(self, request: Request, own: str) -> bool:
         """Whether the model is asked in words for what it may never have been trained on."""

@@ -1,11 +1,13 @@
 """Requests to one server: bounded, with time limits, tried again where that helps. Nothing is ever redirected.
 
-The client is httpx2, which huggingface_hub brings along. Its log lines name addresses and statuses, never a header.
+The client is httpx2, which huggingface_hub brings along. Its log lines name addresses, without the query once a server
+was given one, and statuses, never a header.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import random
 import time
 import weakref
@@ -18,13 +20,15 @@ import httpx2
 
 from imglish.core.errors import InputError, RemoteError
 from imglish.engine import _remote_errors as errors
-from imglish.engine._remote_address import Address, Key
+from imglish.engine._remote_address import Address, Key, Unlogged
 from imglish.engine._remote_errors import Failure
 from imglish.engine._remote_events import DONE, Garbled, as_object, events
 
 MOST_SENT = 48 * 1024 * 1024  # bytes of one request; OpenAI takes 50 MB
 MOST_READ = 32 * 1024 * 1024  # bytes of one answer
+SLICE = 0.1  # seconds; so often somebody who waits looks whether it is still worth it
 _CONNECT = 10.0  # seconds
+_UNLOGGED = Unlogged()
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Server:
             params=dict(address.query),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32),
         )
+        if address.query:
+            logging.getLogger("httpx2").addFilter(_UNLOGGED)
         self._end = weakref.finalize(self, self._client.close)
 
     def __repr__(self) -> str:
@@ -104,8 +110,13 @@ class Server:
             except Garbled as why:
                 raise errors.garbled(self.address, why) from None
 
-    def rest(self, failure: Failure, tried: int, *, most: float | None = None) -> int:
-        """Waits before another try, at `most` so long, and counts it; raises the error where that is of no use."""
+    def rest(
+        self, failure: Failure, tried: int, *, most: float | None = None, over: Callable[[], object] = lambda: False
+    ) -> int:
+        """Waits before another try, at `most` so long, and counts it; raises the error where that is of no use.
+
+        The wait ends early as soon as `over` says so.
+        """
         patience = self.patience
         if not failure.again or tried >= patience.retries:
             if tried:
@@ -116,8 +127,14 @@ class Server:
             raise failure.error from None
         wait = min(patience.first * 2**tried, patience.longest) * self._chance.uniform(0.75, 1.0)
         wait = max(wait, failure.wait or 0.0)
-        self.sleep(wait if most is None else min(wait, most))
+        self.pause(wait if most is None else min(wait, most), over)
         return tried + 1
+
+    def pause(self, seconds: float, over: Callable[[], object]) -> None:
+        """Sleeps in slices, until it is `over`."""
+        while seconds > 0 and not over():
+            self.sleep(min(seconds, SLICE))
+            seconds -= SLICE
 
     def _whole(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         with self._opened(method, path, body) as response:

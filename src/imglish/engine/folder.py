@@ -20,18 +20,20 @@ from PIL import Image
 
 from imglish.core.errors import CheckpointError, ImglishError, InputError, MissingExtra, RemoteError
 from imglish.core.images import MAX_PIXELS
-from imglish.core.results import PARSE, Result
+from imglish.core.results import TRUNCATED, Result
 from imglish.core.types import Request
 from imglish.engine import _folder_file
-from imglish.engine._folder_asking import Asking, asked
-from imglish.engine._folder_file import UNPARSED, Records
+from imglish.engine._folder_asking import Asking, asked, decoding_of
+from imglish.engine._folder_file import UNPARSED, Records, wrong_with
 from imglish.engine._folder_pictures import Opened, ahead, batches, check_folder, digest_of, pictures, read
+from imglish.families._base import Loaded
 
 if TYPE_CHECKING:
     from imglish.engine.vlm import VLM
 
 BATCH = 8  # pictures asked about together; as many are lost, and asked again, when the process is killed
 MOST_IN_A_ROW = 16  # failures that are nobody's picture's fault before the run is given up
+DEADLINE = "deadline"  # what is wrong with an answer that was not there in time
 REFUSALS = (400, 413, 415, 422)  # what a server says of one picture: others may be answered
 
 
@@ -66,18 +68,26 @@ class Summary:
     gone: int = 0
     """Records of pictures that are no longer in the folder. They stay."""
     failed: dict[str, int] = field(default_factory=dict)
-    """Records without an answer, by error; and answers that could not be read, as "unparsed"."""
+    """Records without a whole answer, by error; answers that were not there in time are "deadline", those that
+    max_tokens cut "truncated", and those that could not be read "unparsed"."""
     passed: dict[str, int] = field(default_factory=dict)
     """Files that are no pictures by their names, by ending; links to folders, which are not entered."""
+    left: int = 0
+    """Pictures that have no record because the run was cancelled before."""
+
+    @property
+    def truncated(self) -> int:
+        """Answers that max_tokens cut."""
+        return self.failed.get(TRUNCATED, 0)
 
     @property
     def good(self) -> bool:
-        """Whether every picture has an answer that could be read."""
-        return not self.failed
+        """Whether every picture has a whole answer that could be read."""
+        return not self.failed and not self.left
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        return asdict(self) | {"truncated": self.truncated}
 
 
 class Failure(NamedTuple):
@@ -117,7 +127,8 @@ def map_folder(
     The arguments are those of the skill; `text` is the question, the phrase or the thing. `pattern` takes only names
     like `*.png` or `train/*`, `limit` only the first so many. Start it again with the same arguments and it goes on:
     pictures that changed are asked again, failed ones only with `retry`. Where `out` answers another question, that
-    is an InputError that names the difference; `redo` asks all pictures again. Further options are those of `VLM.run`.
+    is an InputError that names the difference; `redo` asks all pictures again. Further options are those of `VLM.run`:
+    once `cancel` is set the run ends, and what was not answered has no record; `deadline` is that of a batch.
     """
     asking = Asking(skill, text, labels, box, schema, detail, tone, language)
     if batch < 1 or (limit is not None and limit < 1):
@@ -126,7 +137,7 @@ def map_folder(
     if whole.get("n", 1) != 1:
         raise InputError(f"n is {whole['n']}, and a record holds one answer", hint="leave n out")
     frames = max(getattr(vlm.loaded.family, "max_frames", 0), 2) if skill == "watch" else 1
-    vlm.check(asking.request([Image.new("RGB", (64, 64))] * frames))
+    _check(vlm, asking.request([Image.new("RGB", (64, 64))] * frames), options)
     names, passed = pictures(folder, pattern=pattern, apart=Path(out))
     there, names = set(names), names[:limit]
     summary = Summary(str(out), len(names), passed=dict(passed))
@@ -144,19 +155,22 @@ def map_folder(
         pace = _Pace(clock, done=len(done), total=len(names), tell=progress)
         pace.report(0, failed.total())
         opened = (read(root / name, name, frames=frames, most=max_image_pixels) for name in left)
-        unexpected = 0
+        unexpected, cancel = 0, decoding_of(vlm, options).cancel
         for chosen in ahead(batches(opened, batch)):
-            answers = _answers(vlm, asking, chosen, options)
-            records.append(_record(one, answer, whole) for one, answer in zip(chosen, answers, strict=True))
-            summary.answered += len(chosen)
+            if cancel is not None and cancel.is_set():
+                break
+            told = [_whole_or_late(answer) for answer in _answers(vlm, asking, chosen, options)]
+            answers = [answer for answer in told if answer is not None]
+            records.append(_record(one, had, whole) for one, had in zip(chosen, told, strict=True) if had is not None)
+            summary.answered += len(answers)
             failed.update(wrong for answer in answers if (wrong := _wrong(answer)))
-            pace.report(len(chosen), failed.total())
+            pace.report(len(answers), failed.total())
             for answer in answers:
                 strange = isinstance(answer, Failure) and not answer.expected
                 unexpected = unexpected + 1 if strange else 0
             if unexpected >= MOST_IN_A_ROW:
                 raise _given_up(answers[-1], unexpected)
-    summary.failed = dict(failed)
+    summary.failed, summary.left = dict(failed), len(names) - summary.kept - summary.answered
     return summary
 
 
@@ -177,9 +191,18 @@ def results(out: str | os.PathLike[str]) -> Iterator[tuple[str, Result | None, s
             yield record["image"], result_from_json(record["result"]), ""
 
 
+def _check(vlm: VLM, probe: Request, options: Mapping[str, Any]) -> None:
+    """Raises InputError for what would be refused of every picture: a skill, a schema that no guide can follow."""
+    vlm.check(probe)
+    if isinstance(vlm.loaded, Loaded) and vlm.loaded.model is not None and decoding_of(vlm, options).guided:
+        from imglish.engine.constrain import guide_for  # it imports torch, which a model on a server does not need
+
+        guide_for(probe, vlm.loaded)
+
+
 def _again(*, retry: bool, redo: bool) -> Callable[[str], bool]:
     """Whether a picture whose record has this wrong with it is asked again."""
-    return lambda wrong: redo or (retry and wrong not in ("", UNPARSED))
+    return lambda wrong: redo or (retry and wrong not in ("", TRUNCATED, UNPARSED))  # these would come again
 
 
 def _left(
@@ -213,8 +236,14 @@ def _run(vlm: VLM, requests: Sequence[Request], options: Mapping[str, Any]) -> l
     if not requests:
         return []
     if len(requests) > 1 and vlm.loaded.model is None:
-        with ThreadPoolExecutor(len(requests)) as pool:
+        pool = ThreadPoolExecutor(len(requests))
+        try:
             return [answer for (answer,) in pool.map(lambda request: _run(vlm, [request], options), requests)]
+        except KeyboardInterrupt:
+            getattr(vlm, "interrupt", lambda: None)()  # or the server's time limit would be waited for
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
     try:
         return list(vlm.run(requests, **{"batch": len(requests), **options}))
     except (CheckpointError, MissingExtra):
@@ -245,7 +274,18 @@ def _record(opened: Opened, answer: Result | Failure, whole: Mapping[str, Any]) 
 def _wrong(answer: Result | Failure) -> str:
     if isinstance(answer, Failure):
         return answer.type
-    return UNPARSED if any(problem.kind == PARSE for problem in answer.problems) else ""
+    return wrong_with(problem.kind for problem in answer.problems)
+
+
+def _whole_or_late(answer: Result | Failure) -> Result | Failure | None:
+    """The answer; a failure where its deadline cut it, and None where the run was cancelled before its end."""
+    if isinstance(answer, Failure):
+        return answer
+    cuts = [problem.message for problem in answer.problems if problem.kind == TRUNCATED]
+    if any("cancelled" in message for message in cuts):
+        return None
+    late = next((message for message in cuts if DEADLINE in message), None)
+    return answer if late is None else Failure(DEADLINE, late, "give more time (deadline), or ask again with --retry")
 
 
 class _Pace:

@@ -19,11 +19,13 @@ from imglish.core.types import Request, to_messages
 from imglish.engine import _remote_known as known
 from imglish.engine._remote_address import Address, find_key, is_address
 from imglish.engine._remote_family import RemoteFamily
+from imglish.engine._remote_forms import schema_of_form
 from imglish.engine._remote_http import Patience, Server
 from imglish.engine._remote_line import Line
 from imglish.engine.generate import Options
 from imglish.engine.vlm import VLM, Stream, _options, chat_request
 from imglish.families._base import Loaded
+from imglish.families._prompted import REGIONS
 
 __all__ = ["RemoteVLM", "connect", "is_address"]
 
@@ -83,12 +85,11 @@ class RemoteVLM(VLM):
         self.server.close()
 
     def check(self, request: Request) -> None:
-        """As for every model; the form of an answer cannot be demanded of a server."""
+        """As for every model; a form must be one that a JSON schema can say, and of an answer in words."""
         if request.form is not None:
-            raise InputError(
-                "a server cannot be held to the form of an answer",
-                hint="say it in the question; extract takes a schema, which is sent to the server",
-            )
+            if request.skill in ("extract", *REGIONS):
+                raise InputError(f"{request.skill} has a form of its own", hint="leave form out")
+            schema_of_form(request.form)
         super().check(request)
 
     def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
@@ -109,8 +110,15 @@ class RemoteVLM(VLM):
         pool = ThreadPoolExecutor(min(chosen.batch, len(jobs)), thread_name_prefix="imglish-remote")
         try:
             return list(pool.map(answer, jobs))
+        except KeyboardInterrupt:
+            self.interrupt()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def interrupt(self) -> None:
+        """Ends all requests that are on their way, in whatever thread; the model can be asked again afterwards."""
+        self.line.interrupt()
 
     def stream(self, messages: Any, **options: Any) -> Stream:
         """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
