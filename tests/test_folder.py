@@ -509,6 +509,26 @@ def test_the_command_prints_a_summary_and_its_status(
     assert cli.main(["map", str(photos), "a", "b", "--skill", "ask", "--out", str(out)]) == 2
 
 
+def test_an_interrupted_command_says_how_far_it_came_and_goes_on(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stopped(Fake):
+        def run(self, requests: Any, **options: Any) -> Any:
+            if len(lines(out)) >= 2:
+                raise KeyboardInterrupt
+            return super().run(requests, **options)
+
+    out = photos.parent / "o.jsonl"
+    out.touch()
+    monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: Stopped())
+    arguments = ["map", str(photos), "cat", "--skill", "detect", "--out", str(out), "--batch", "2"]
+    assert cli.main(arguments) == 130
+    assert "stopped: 2 of 6 pictures" in capsys.readouterr().err
+    monkeypatch.setitem(vars(imglish), "load", lambda *_, **__: Fake())
+    assert cli.main(arguments) == 0
+    assert len(lines(out)) == 6
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path: Path = tmp_path_factory.mktemp("checkpoint")
