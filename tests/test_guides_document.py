@@ -16,8 +16,10 @@ from pydantic import BaseModel, Field
 from imglish.core.errors import InputError
 from imglish.engine import constrain
 from imglish.engine.forms import as_grammar
+from imglish.engine.guide import Guide
 from imglish.engine.guides._numeral import after, shortest, value
 from imglish.engine.guides.pattern import pattern_grammar
+from imglish.engine.guides.vocabulary import Vocabulary, vocabulary
 from imglish.engine.load import FAMILIES
 from imglish.families._base import Loaded
 from test_guides import answered, asked, walk
@@ -79,6 +81,78 @@ def test_a_document_that_the_budget_ends_says_which_texts_were_not_reached(chat:
     guide = constrain.guide_for(request, chat)
     assert guide is not None
     assert answered(chat, request, walk(guide, 0, 1)).data == {"a": "N/A", "b": "N/A"}
+
+
+@pytest.mark.parametrize("budget", [1, 4, 8])
+def test_lines_that_the_budget_ends_invent_nothing(budget: int) -> None:
+    names = ["name", "surname", "note", "count", "size"]
+    kinds: dict[str, Any] = {**{name: {"type": "string"} for name in names}, "count": {"type": "integer"}}
+    kinds["note"] = {"type": "string", "minLength": 4}
+    request = asked("extract", schema={"type": "object", "properties": kinds, "required": [*names[:3], "size"]})
+    loaded = FAMILIES.get("imglish")().tiny()
+    for seed in range(6):
+        guide = constrain.guide_for(request, loaded)
+        assert guide is not None
+        least = guide.shortest
+        ids = walk(guide, seed, budget)
+        assert len(ids) == least
+        record = answered(loaded, request, ids)
+        assert record.data.pop("note")  # N/A is too short for it
+        assert record.data == {"name": "N/A", "surname": "N/A", "size": "N/A"}
+        assert "count: N/A" in record.raw
+
+
+@pytest.mark.parametrize("spare", [0, 1, 2, 5, 20])
+def test_lines_always_end_in_the_budget(spare: int) -> None:
+    kinds = {name: {"type": "string"} for name in ("name", "surname", "number")}
+    request = asked("extract", schema={"type": "object", "properties": kinds, "required": list(kinds)})
+    loaded = FAMILIES.get("imglish")().tiny()
+    for seed in range(20):
+        guide = constrain.guide_for(request, loaded)
+        assert guide is not None
+        budget = guide.shortest + spare
+        assert len(walk(guide, seed, budget)) <= budget
+
+
+def escaping(guide: Guide, words: Vocabulary, seed: int, budget: int) -> list[int]:
+    """As `walk`, by a model that likes backslashes and what follows them."""
+    chance, ids = random.Random(seed), []
+    while not guide.ended:
+        tokens = guide.forced()
+        if not tokens:
+            mask = guide.closing(budget - len(ids))
+            assert mask is not None
+            allowed = mask.nonzero().flatten().tolist()
+            liked = [token for token in allowed if token < len(words.bytes) and words.bytes[token].endswith(b"\\")]
+            begun = [token for token in allowed if token < len(words.bytes) and words.bytes[token][:1] == b"u"]
+            tokens = [chance.choice(chance.choice([liked, begun, allowed]) or allowed)]
+        for token in tokens:
+            guide.accept(token)
+        ids += tokens
+    return ids
+
+
+NOTE = {"type": "string"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"total": {"type": "number"}, "note": NOTE},
+        {"notes": {"type": "array", "items": NOTE}, "rest": NOTE},
+        {"words": {"type": "object", "additionalProperties": NOTE}},
+    ],
+)
+def test_a_document_of_escapes_ends_within_its_budget(loaded: Loaded, schema: dict[str, Any]) -> None:
+    form = {"type": "object", "properties": schema, "required": list(schema)}
+    words, grammar = vocabulary(loaded), as_grammar(form)
+    for seed in range(40):
+        guide = constrain.guide_of(grammar, loaded)
+        least = guide.shortest
+        ids = escaping(guide, words, seed, budget := 16 + seed % 30)
+        assert len(ids) <= max(budget, least)
+        text = b"".join(words.bytes[token] for token in ids[:-1])
+        assert json.loads(text).keys() == schema.keys()
 
 
 @pytest.mark.parametrize(

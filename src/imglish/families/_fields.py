@@ -6,6 +6,7 @@ and is written as one line per row, `items: Tea | 3.20`; an array of plain value
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -93,11 +94,11 @@ def write(schema: Mapping[str, Any], data: Mapping[str, Any]) -> list[str]:
     for leaf in leaves(schema):
         value = _at(data, leaf.path)
         if not leaf.repeated:
-            lines.append(f"{leaf.name}: {_text(value)}")
+            lines.append(f"{leaf.name}: {text_of(value)}")
             continue
         rows = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
         for row in rows:
-            cells = [_text(_at(row, column.path)) for column in leaf.columns] or [_text(row)]
+            cells = [text_of(_at(row, column.path)) for column in leaf.columns] or [text_of(row)]
             lines.append(f"{leaf.name}: {' | '.join(cells)}")
         if not rows:
             lines.append(f"{leaf.name}: {MISSING}")
@@ -131,94 +132,62 @@ def read(schema: Mapping[str, Any], lines: Sequence[str]) -> tuple[dict[str, Any
     return data, problems, understood
 
 
-def fill(schema: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-    """(data with every key of the schema, [(problem, text)]) from JSON that may lack some or have others."""
-    data: dict[str, Any] = {}
-    problems: list[tuple[str, str]] = []
-    for leaf in leaves(schema):
-        value = _at(given, leaf.path)
-        if value is None:
-            problems.append((f"nothing was written for {leaf.name!r}", ""))
-        if not leaf.repeated:
-            _place(data, leaf, _typed(leaf, value, problems))
-            continue
-        rows = (
-            value if isinstance(value, Sequence) and not isinstance(value, str) else () if value is None else (value,)
-        )
-        if leaf.columns:
-            filled: list[Any] = []
-            for row in rows:
-                cells: dict[str, Any] = {}
-                for column in leaf.columns:
-                    _place(cells, column, _typed(column, _at(row, column.path), problems))
-                filled.append(cells)
-        else:
-            filled = [_typed(leaf, row, problems) for row in rows]
-        _put(data, leaf.path, filled)
-    return data, problems
-
-
-_TYPES: dict[str, Any] = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
-
-
-def _typed(leaf: Leaf, value: Any, problems: list[tuple[str, str]]) -> Any:
-    """The value as it is where the schema allows it, else read from its text."""
-    kind = str(leaf.schema.get("type"))
-    right = isinstance(value, _TYPES.get(kind, object)) and (kind == "boolean" or not isinstance(value, bool))
-    if value is not None and right and "enum" not in leaf.schema:
-        return value
-    return _coerce(_text(value), leaf, problems)
-
-
 def _value(leaf: Leaf, values: list[str], problems: list[tuple[str, str]]) -> Any:
     if not leaf.repeated:
-        return _coerce(values[0] if values else MISSING, leaf, problems)
+        return coerce(values[0] if values else MISSING, leaf, problems)
     rows: list[Any] = []
     for value in values:
         if value in ("", MISSING):
             continue
         if not leaf.columns:
-            rows.append(_coerce(value, leaf, problems))
+            rows.append(coerce(value, leaf, problems))
             continue
         cells = [cell.strip() for cell in value.split("|")]
         if len(cells) != len(leaf.columns):
             problems.append((f"a row of {leaf.name!r} has {len(cells)} cells, not {len(leaf.columns)}", value))
         row: dict[str, Any] = {}
         for number, column in enumerate(leaf.columns):
-            _place(row, column, _coerce(cells[number] if number < len(cells) else MISSING, column, problems))
+            _place(row, column, coerce(cells[number] if number < len(cells) else MISSING, column, problems))
         rows.append(row)
     return rows
 
 
-def _coerce(text: str, leaf: Leaf, problems: list[tuple[str, str]]) -> Any:
+def coerce(text: str, leaf: Leaf, problems: list[tuple[str, str]]) -> Any:
+    """A value of the leaf's type from its text; N/A, or null where that is allowed, with a problem if it is none."""
     schema = leaf.schema
+    nothing = None if schema.get("nullable") or None in schema.get("enum", ()) else MISSING
     if text in ("", MISSING):
-        return None if schema.get("nullable") or None in schema.get("enum", ()) else MISSING
+        return nothing
     kind = schema.get("type")
     allowed = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(allowed, Sequence) and not isinstance(allowed, str):
-        for choice in allowed:
-            if str(choice).lower() == text.lower():
-                return choice
+        exact = [choice for choice in allowed if text in (str(choice), text_of(choice))]
+        alike = [choice for choice in allowed if text.lower() in (str(choice).lower(), text_of(choice))]
+        if exact or alike:
+            return (exact or alike)[0]
         problems.append((f"{leaf.name!r} is none of {', '.join(map(str, allowed))}", text))
-        return MISSING
+        return nothing
     try:
         if kind == "integer":
             return int(text.replace(" ", ""))
         if kind == "number":
-            return float(text.replace(" ", "").replace(",", "."))
+            number = float(text.replace(" ", "").replace(",", "."))
+            if math.isnan(number):
+                raise ValueError
+            return number
     except ValueError:
         problems.append((f"{leaf.name!r} is not of type {kind}", text))
-        return None if schema.get("nullable") else MISSING
+        return nothing
     if kind == "boolean":
         if text.lower() in ("true", "yes", "false", "no"):
             return text.lower() in ("true", "yes")
         problems.append((f"{leaf.name!r} is not of type boolean", text))
-        return None if schema.get("nullable") else MISSING
+        return nothing
     return text
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as it is written in a line; N/A for none."""
     if value is None or value == "":
         return MISSING
     if isinstance(value, bool):

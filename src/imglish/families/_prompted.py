@@ -19,7 +19,7 @@ from imglish.core import geometry
 from imglish.core.codecs import Codec, Normalised
 from imglish.core.results import PARSE, RANGE, Boxes, Masks, Problem, Record, Result, Text, TextRegions
 from imglish.core.types import Request, Sample, Size
-from imglish.families import _field_confidence, _fields
+from imglish.families import _documents, _field_confidence
 from imglish.families._locations import LONGEST
 
 REGIONS = frozenset({"detect", "ground", "segment", "read"})
@@ -126,7 +126,7 @@ def parse(
 def items(raw: str, problems: list[Problem]) -> list[Any]:
     """The objects of a JSON list; a lone object or a lone box is a list of one."""
     text = raw[:LONGEST].strip()
-    fence = re.search(r"```(?:json)?\s*(.*?)(?:```|\Z)", text, re.DOTALL)
+    fence = None if text[:1] in ("{", "[") else re.search(r"```(?:json)?\s*(.*?)(?:```|\Z)", text, re.DOTALL)
     text = fence[1].strip() if fence else text
     start = min((place for place in (text.find("["), text.find("{")) if place >= 0), default=-1)
     if start < 0:
@@ -188,12 +188,11 @@ def _place(item: Any, codec: Codec, size: Size, *, polygon: bool, problems: list
 def _record(request: Request, raw: str, problems: list[Problem]) -> Record:
     schema = dict(request.schema or {})
     found = items(raw, problems)
-    given = found[0] if found and isinstance(found[0], dict) else {}
-    if found and not given:
+    given = found[0] if found and isinstance(found[0], dict) else None
+    if (given is None or len(found) > 1) and all(problem.kind != PARSE for problem in problems):
         problems.append(Problem(PARSE, "the answer is not one JSON object", raw[:200]))
-    data, missing = _fields.fill(schema, given)
-    problems += [Problem("missing", message, text) for message, text in missing]
-    return Record(data=data, schema=schema, raw=raw, problems=tuple(problems))
+    data, told = _documents.fill(schema, given)
+    return Record(data=data, schema=schema, raw=raw, problems=(*problems, *told))
 
 
 def _labelled(truth: Masks, sample: Sample) -> list[tuple[Any, str]]:

@@ -185,9 +185,12 @@ class DocumentGuide:
         return self._way
 
     def _holds(self, way: Sequence[int], after: Sequence[int] = ()) -> bool:
-        """Whether a way out holds from here, or after more tokens."""
+        """Whether a way out can be written from here, or after more tokens, and the document is whole then."""
         tokens = [*after, *way[:-1]]
-        return bool(self._matcher.validate_tokens(tokens) == len(tokens) and (tokens or self._matcher.is_accepting()))
+        if self._matcher.validate_tokens(tokens) != len(tokens):
+            return False
+        copy = self._matcher.deep_copy()
+        return bool(copy.try_consume_tokens(tokens) == len(tokens) and (copy.is_stopped() or copy.is_accepting()))
 
     def _of_these(self, candidates: Sequence[int], way: list[int], left: int) -> list[int]:
         """Those of few tokens after which the document can be closed in time."""
@@ -215,15 +218,9 @@ class DocumentGuide:
     def _kept_way(self, token: int, way: list[int]) -> list[int] | None:
         """The known way out, or the end of it, where it still leads out after the token."""
         for start in (0, 1, 2, 3):
-            if start < len(way) and self._leads_out(token, way[start:]):
+            if start < len(way) and self._holds(way[start:], [token]):
                 return way[start:]
         return None
-
-    def _leads_out(self, token: int, way: list[int]) -> bool:
-        if len(way) > 1:
-            return self._holds(way, [token])
-        copy = self._matcher.deep_copy()
-        return bool(copy.try_consume_tokens([token]) == 1 and copy.is_accepting())
 
     def _of_kinds(self, candidates: torch.Tensor, way: list[int], left: int) -> torch.Tensor:
         """Of very many tokens we are within a text: pieces of text are alike, one of each length stands for all."""
