@@ -708,10 +708,12 @@ def test_a_silent_server_is_left_as_soon_as_it_is_cancelled(vlm: RemoteVLM, monk
 
 @pytest.mark.parametrize("how", ["run", "map"])
 def test_an_interrupt_of_the_keyboard_waits_for_no_silent_server(
-    how: str, vlm: RemoteVLM, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+    how: str, vlm: RemoteVLM, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, request: pytest.FixtureRequest
 ) -> None:
     main, sent = threading.main_thread().ident, threading.Lock()
     assert main is not None
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     silence = Silence(lambda: sent.acquire(blocking=False) and signal.pthread_kill(main, signal.SIGINT))
     monkeypatch.setattr(vlm.server, "_opened", silence)
     for name in "abc":
