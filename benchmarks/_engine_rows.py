@@ -74,6 +74,8 @@ class Bench:
     quick: bool
     checkpoint: str | None = None
     lengths: Lengths = field(default_factory=Lengths)
+    weighing: bool = False
+    """Whether memory is measured: what is read beside an answer would count."""
 
     def __post_init__(self) -> None:
         self.loaded = build(self.letter, quick=self.quick, device=self.device, checkpoint=self.checkpoint)
@@ -215,13 +217,17 @@ def decode(bench: Bench) -> Iterator[Pair]:
     bench.plain.settle("decode", [request], tokens)
 
     def ours() -> float:
-        bench.decoding[0].append(bench.speed(bench.vlm, request, tokens))
-        bench.reading.append(bandwidth(bench.device, quick=bench.quick))
-        return 1 / bench.decoding[0][-1]
+        speed = bench.speed(bench.vlm, request, tokens)
+        if not bench.weighing:
+            bench.decoding[0].append(speed)
+            bench.reading.append(bandwidth(bench.device, quick=bench.quick))
+        return 1 / speed
 
     def theirs() -> float:
-        bench.decoding[1].append((tokens - 1) / bench.plain.seconds(request, tokens)[1])
-        return 1 / bench.decoding[1][-1]
+        speed = (tokens - 1) / bench.plain.seconds(request, tokens)[1]
+        if not bench.weighing:
+            bench.decoding[1].append(speed)
+        return 1 / speed
 
     yield ours, theirs
 

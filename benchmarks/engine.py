@@ -172,12 +172,14 @@ def beside_plain(report: Report, bench: Bench, samples: int) -> dict[str, Any]:
 def memory(bench: Bench, name: str) -> dict[str, Any]:
     """The most bytes of tensors, beside the weights, that each held at once while it did a row's work."""
     most = [0, 0]
+    bench.weighing = True
     for side in (0, 1):
         bench.vlm.forget()
         for pair in itertools.islice(ROWS[name].work(bench), 1 if ROWS[name].parts else None):
             with Peak(bench.loaded.model) as peak:
                 pair[side]()
             most[side] = max(most[side], peak.most)
+    bench.weighing = False
     ratio = most[1] / max(most[0], 1)
     return row(f"{bench.letter}/{name}/memory", most[0] / 1e6, against=most[1] / 1e6, ratio=ratio, unit="MB")
 
