@@ -464,6 +464,7 @@ def test_arguments_that_do_not_go_together_are_refused(photos: Path) -> None:
         ({"skill": "ask"}, "ask needs a text"),
         ({"skill": "identify"}, "identify needs a box"),
         ({"skill": "identify", "box": (3, 1, 1, 2)}, "the box is"),
+        ({"skill": "identify", "box": (1, 1, float("inf"), 2)}, "the box is"),
         ({"skill": "extract", "schema": []}, "no properties"),
         ({"skill": "segment", "text": "the cat"}, "no skill 'segment'"),
         ({"batch": 0}, "batch is 0"),

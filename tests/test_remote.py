@@ -802,3 +802,8 @@ def test_a_form_that_no_schema_says_is_refused_before_anything_is_sent(server: S
     with pytest.raises(InputError, match="detect"):
         vlm.run([imglish.Request("detect", imglish_messages(""), form="integer")])
     assert server.bodies() == []
+
+
+def test_what_is_no_request_is_refused_before_anything_is_sent(vlm: RemoteVLM) -> None:
+    with pytest.raises(InputError, match="request 0 is 'x'"):
+        vlm.run(["x"])  # type: ignore[list-item]

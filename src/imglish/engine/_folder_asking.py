@@ -13,6 +13,7 @@ from PIL import Image
 
 from imglish.core.errors import InputError, UnknownName
 from imglish.core.types import SKILLS, Box, ImagePart, Message, Request, TextPart, VideoPart
+from imglish.engine import _given
 from imglish.engine.schema import as_schema
 from imglish.engine.wording import caption_instruction
 
@@ -87,12 +88,7 @@ class Asking:
         )
 
     def _region(self) -> Box | None:
-        if self.box is None:
-            return None
-        numbers = tuple(float(value) for value in self.box)
-        if len(numbers) != 4 or not (numbers[0] < numbers[2] and numbers[1] < numbers[3]):
-            raise InputError(f"the box is {list(self.box)}; a box is x1, y1, x2, y2 in pixels with x1 < x2 and y1 < y2")
-        return numbers
+        return None if self.box is None else _given.box(self.box)
 
 
 def lacks(skill: str, arguments: Mapping[str, Any]) -> str:

@@ -109,14 +109,14 @@ class Loop:
                     break
                 taken.append(waiting.take())
                 tokens += _need(taken[-1])
-            self._tried = len(running) + len(taken)
             given.extend(self.starts.begin(taken))
             return [self._started(*one) for one in given]
         except Exception:
-            self._tried = len(running) + len(taken)
             self.stepper.drop([slot for _, slot, _ in given])
             waiting.back(taken)
             raise
+        finally:
+            self._tried = len(running) + len(taken)
 
     def _started(self, job: Job, slot: Slot, logits: Tensor) -> _Run:
         options, generator = job.options, None

@@ -16,6 +16,7 @@ from typing import Any, NoReturn, cast
 from imglish.core.errors import InputError, RemoteError, SkillError, UnknownName
 from imglish.core.results import Result
 from imglish.core.types import Request, to_messages
+from imglish.engine import _given
 from imglish.engine import _remote_known as known
 from imglish.engine._remote_address import Address, find_key, is_address
 from imglish.engine._remote_family import RemoteFamily
@@ -97,7 +98,7 @@ class RemoteVLM(VLM):
 
         The first that fails for good raises; those that were not sent yet are not sent any more.
         """
-        chosen, wanted, begun = _options(self.options, options), list(requests), time.monotonic()
+        chosen, wanted, begun = _options(self.options, options), _given.requests(requests), time.monotonic()
         for request in wanted:
             self.check(request)
         jobs = [(request, _sampled(chosen, number)) for request in wanted for number in range(chosen.n)]
