@@ -99,7 +99,7 @@ class Bench:
 
     @cached_property
     def reading(self) -> list[float]:
-        """Bytes that memory was read at in a second beside each of the engine's: it changes from minute to minute."""
+        """Bytes a second of a plain read of as many as the weights have, beside each of the engine's answers."""
         return []
 
     @cached_property
@@ -220,7 +220,7 @@ def decode(bench: Bench) -> Iterator[Pair]:
         speed = bench.speed(bench.vlm, request, tokens)
         if not bench.weighing:
             bench.decoding[0].append(speed)
-            bench.reading.append(bandwidth(bench.device, quick=bench.quick))
+            bench.reading.append(bandwidth(bench.device, size=read_bytes(bench.loaded)))
         return 1 / speed
 
     def theirs() -> float:

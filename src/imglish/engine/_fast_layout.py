@@ -9,16 +9,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imglish.engine import _budget_room
+from imglish.engine import _budget_room, _native
 from imglish.engine._fast_choice import CLEARLY, MOST_READ, own_loop, timed
+from imglish.engine._native_products import Matrix, fits, matrix, product
 
 MOST_COPIED, SHARE = 1 << 30, 4  # bytes that are kept a second time, and at most one of so many that are free
 SOME = 8  # tokens, where there is more than one
+FEW = (4, SOME)
+WORTH = 1.2  # times what torch takes for products: so much a compiled step saves beside them
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,10 @@ class Layout:
     """Whether one token is multiplied without oneDNN."""
     one: bool = False
     some: bool = False
+    native: int = 0
+    """How many tokens at most are multiplied by compiled code."""
+    threads: int = 1
+    """Of compiled code."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,16 @@ class Laid:
     bias: Tensor | None
     layout: Layout
 
+    @cached_property
+    def _matrix(self) -> tuple[Matrix, Tensor | None]:
+        """(what compiled code takes, the bias that it points to)."""
+        bias = None if self.bias is None else self.bias.float().contiguous()
+        return matrix(self.weight, bias), bias
+
     def __call__(self, x: Tensor) -> Tensor:
+        x = x.to(self.weight.dtype)
+        if len(x) <= self.layout.native and fits(self.weight):
+            return product(x, self._matrix[0], self.layout.threads).to(x.dtype)
         alone = len(x) == 1
         if self.packed is not None and (self.layout.one if alone else self.layout.some):
             return multiplied(x, self.packed, self.bias)
@@ -80,16 +97,31 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
         rows = min(len(weight), left // (weight.nbytes // len(weight)))
         taken += [weight[:rows]] if rows else []
         left -= rows * (weight.nbytes // len(weight))
+    native = _native.library() is not None and all(map(fits, taken))
     with torch.inference_mode():
         copies = _copies(taken) if _fits(sum(weight.nbytes for weight in weights)) else None
-        one = _seconds(taken, copies, 1)
-        some = _seconds(taken, copies, SOME) if copies is not None else one
+        took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in (1, *FEW)}
+    one, some = took[1], took[SOME]
+    rows, threads = _compiled(took)
     plain = min(one["linear"], one.get("own", float("inf")))
-    packs = one.get("packed", float("inf")) * CLEARLY < plain
+    packs = not rows and one.get("packed", float("inf")) * CLEARLY < plain
     return Layout(
-        not packs and one.get("own", float("inf")) < one["linear"], packs,
-        some.get("packed", float("inf")) * CLEARLY < some["linear"],
+        not rows and not packs and one.get("own", float("inf")) < one["linear"], packs,
+        rows < SOME and some.get("packed", float("inf")) * CLEARLY < some["linear"], rows, threads,
     )  # fmt: skip
+
+
+def _compiled(took: dict[int, dict[str, float]]) -> tuple[int, int]:
+    """(how many tokens at most, by how many threads) compiled code is for; it saves more than what a product takes."""
+    rows, threads = 0, 1
+    for tokens, seconds in sorted(took.items()):
+        mine = {int(way.split()[1]): time for way, time in seconds.items() if way.startswith("native")}
+        others = [time for way, time in seconds.items() if not way.startswith("native")]
+        if not mine or min(mine.values()) > WORTH * min(others):
+            break
+        rows = tokens
+        threads = min(mine, key=mine.__getitem__) if tokens == 1 else threads
+    return rows, threads
 
 
 def _copies(weights: Sequence[Tensor]) -> list[Tensor] | None:
@@ -102,7 +134,9 @@ def _copies(weights: Sequence[Tensor]) -> list[Tensor] | None:
     return made
 
 
-def _seconds(weights: Sequence[Tensor], copies: Sequence[Tensor] | None, tokens: int) -> dict[str, float]:
+def _seconds(
+    weights: Sequence[Tensor], copies: Sequence[Tensor] | None, tokens: int, *, native: bool
+) -> dict[str, float]:
     """Seconds of each way for so many tokens."""
     given = [torch.ones(tokens, weight.shape[1], dtype=weight.dtype) for weight in weights]
     ways: dict[str, Callable[[], object]] = {"linear": functools.partial(_linear, given, weights)}
@@ -110,6 +144,8 @@ def _seconds(weights: Sequence[Tensor], copies: Sequence[Tensor] | None, tokens:
         ways["own"] = functools.partial(_linear, given, weights, alone=True)
     if copies is not None:
         ways["packed"] = functools.partial(_by_packed, given, copies)
+    for threads in {1, torch.get_num_threads()} if native else ():
+        ways[f"native {threads}"] = functools.partial(_by_native, given, [matrix(one) for one in weights], threads)
     return timed(ways, "cpu")
 
 
@@ -122,6 +158,11 @@ def _linear(given: Sequence[Tensor], weights: Sequence[Tensor], *, alone: bool =
 def _by_packed(given: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
     for x, weight in zip(given, weights, strict=True):
         multiplied(x, weight)
+
+
+def _by_native(given: Sequence[Tensor], weights: Sequence[Matrix], threads: int) -> None:
+    for x, weight in zip(given, weights, strict=True):
+        product(x, weight, threads)
 
 
 def _fits(count: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,6 +99,8 @@ class Group:
     kv: list[Tensor] = field(default_factory=list)
     kept: Prefix | None = None
     """What somebody keeps of the only row of a group without a prefix: the row goes on behind it in the same memory."""
+    pointers: Any = None
+    """Where all of it is, for compiled code; None after the buffers have moved."""
 
     @property
     def begin(self) -> int:
@@ -129,6 +132,7 @@ class Group:
         if room > tokens:
             spare = SPARE if self.prefix is None else FEW
             tokens = max(-(-(room + spare) // spare) * spare, 2 * tokens)
+        self.pointers = None
         used = max((row.own for row in self.rows), default=0)
         layers, heads, _, size = self.like.shape
         each = 2 * rows * heads * tokens * size * self.like.itemsize

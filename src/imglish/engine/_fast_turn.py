@@ -64,15 +64,16 @@ class Angles:
 
     def at(self, positions: Tensor) -> Turn:
         """How tokens at these positions, (tokens,) or (3, tokens), are turned."""
-        if positions.dim() == 2:
-            rows = self._made(positions[:, None])
-        else:
-            most, table = int(positions.max()) + 1, self._table
-            if len(table) < most:
-                every = torch.arange(max(most + 64, 2 * len(table)), device=self.decoder.device)[None]
-                self._table = table = self._made(every.expand(3, 1, -1) if self._is_wide else every)
-            rows = table[most - 1 : most] if len(positions) == 1 else table[positions]
+        rows = self._made(positions[:, None]) if positions.dim() == 2 else self.of(positions)
         return Turn(rows, self.decoder.heads, self.decoder.key_heads, self._part)
+
+    def of(self, positions: Tensor) -> Tensor:
+        """(tokens, 2, 3, size) for positions (tokens,): cosines and sines, for a query, a key, a value."""
+        most, table = int(positions.max()) + 1, self._table
+        if len(table) < most:
+            every = torch.arange(max(most + 64, 2 * len(table)), device=self.decoder.device)[None]
+            self._table = table = self._made(every.expand(3, 1, -1) if self._is_wide else every)
+        return table[most - 1 : most] if len(positions) == 1 else table[positions]
 
     @property
     def _is_wide(self) -> bool:

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imglish.engine import _pages
 from imglish.engine._fast_layout import Laid, Layout, layout_of, packed
+from imglish.engine._quantized_plain import joined
 
 KNOWN = frozenset(
     f"{name}DecoderLayer"
@@ -60,6 +62,22 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Few:
+    """Layers whose weights have few bits, their outputs side by side."""
+
+    modules: tuple[Any, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        found = [module.forward(x) for module in self.modules]
+        return found[0] if len(found) == 1 else torch.cat(found, dim=-1)
+
+    @cached_property
+    def whole(self) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
+        """(weights, bias, scales) of all of them as compiled code has them; None where they lie in another way."""
+        return joined(self.modules)
+
+
+@dataclass(frozen=True)
 class Layer:
     """One layer. `qkv` gives (tokens, heads + 2 key heads, size) flattened, `up` gives gate and up side by side."""
 
@@ -97,8 +115,11 @@ class Decoder:
     stamp: tuple[int, ...]
     copied: int = 0
     """Bytes of weights that are kept a second time, laid out anew."""
+    layout: Layout = Layout()
     angles: dict[torch.dtype, Any] = field(default_factory=dict, compare=False, repr=False)
     """Those of positions by the precision they are in: every stepper of this decoder has the same."""
+    steps: dict[torch.dtype, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What compiled code steps with, by the precision of keys and values; None where it does not."""
 
 
 def read(model: Any) -> Decoder:
@@ -115,10 +136,10 @@ def read(model: Any) -> Decoder:
     layout = layout_of(dense) if _on_cpu(body) else Layout()
     layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, layout) for layer in body.layers)
     return Decoder(
-        layers, _norm(body.norm, flow), _matrix([head], flow, layout), body.embed_tokens, body.rotary_emb,
+        layers, _norm(body.norm, flow), _matrix([head], layout), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
         float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
-        sum(weight.nbytes for weight in dense) if layout.one or layout.some else 0,
+        sum(weight.nbytes for weight in dense) if layout.one or layout.some else 0, layout,
     )  # fmt: skip
 
 
@@ -189,7 +210,7 @@ def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, layout: La
         q, k = _norm(attention.q_norm, flow), _norm(attention.k_norm, flow)
         rows = (q.weight.expand(heads, -1), k.weight.expand(key_heads, -1))
         between = torch.cat(rows), q.epsilon
-    matrix = partial(_matrix, flow=flow, layout=layout)
+    matrix = partial(_matrix, layout=layout)
     return Layer(
         _norm(layer.input_layernorm, flow), matrix(qkv), between, matrix([attention.o_proj]),
         _norm(layer.post_attention_layernorm, flow), matrix(up), matrix([mlp.down_proj]), _window(attention),
@@ -227,26 +248,19 @@ def _on_cpu(module: nn.Module) -> bool:
     return next(module.parameters()).device.type == "cpu"
 
 
-def _matrix(modules: Sequence[Any], flow: torch.dtype, layout: Layout) -> Matrix:
+def _matrix(modules: Sequence[Any], layout: Layout) -> Matrix:
     """What multiplies what flows by all of them, their outputs side by side."""
     if any(hasattr(module, "quantised") for module in modules):
-        return modules[0].forward if len(modules) == 1 else partial(_side_by_side, tuple(m.forward for m in modules))
+        return Few(tuple(modules))
     weights = [module.weight for module in modules]
-    weight = fused(weights)
+    weight = fused(weights, large=layout.native > 0)
     bias = None
     if any(module.bias is not None for module in modules):
         for module in modules:
             if module.bias is None:
                 raise NotLean("some of its matrices have a bias, and others beside them have none")
         bias = fused([module.bias for module in modules])
-    matrix: Matrix = partial(functional.linear, weight=weight, bias=bias)
-    if layout != Layout():
-        matrix = Laid(weight, packed(weight) if layout.one or layout.some else None, bias, layout)
-    return matrix if weight.dtype == flow else partial(_converted, weight.dtype, matrix)
-
-
-def _converted(kind: torch.dtype, matrix: Matrix, x: Tensor) -> Tensor:
-    return matrix(x.to(kind))
+    return Laid(weight, packed(weight) if layout.one or layout.some else None, bias, layout)
 
 
 def _dense(body: Any, head: Any) -> list[Tensor]:
@@ -254,26 +268,27 @@ def _dense(body: Any, head: Any) -> list[Tensor]:
     return [module.weight for module in (head, *body.layers.modules()) if type(module) is nn.Linear]
 
 
-def _side_by_side(matrices: tuple[Matrix, ...], x: Tensor) -> Tensor:
-    return torch.cat([matrix(x) for matrix in matrices], dim=-1)
-
-
 @torch.inference_mode(False)  # or parameters that are views of it could not be trained any more
 @torch.no_grad()
-def fused(weights: Sequence[nn.Parameter]) -> Tensor:
-    """All of them as one tensor, along the first dimension; each becomes a view of it."""
+def fused(weights: Sequence[nn.Parameter], *, large: bool = False) -> Tensor:
+    """All of them as one tensor, along the first dimension; each becomes a view of it. `large`: in large pages."""
+    if not _lie_together(weights) or (large and not _pages.is_large(weights[0])):
+        first, length = weights[0].detach(), sum(len(weight) for weight in weights)
+        shape = (length, *first.shape[1:])
+        whole = _pages.mapped(shape, first) if large else first.new_empty(shape)
+        parts = whole.split([len(weight) for weight in weights])
+        for weight, part in zip(weights, parts, strict=True):
+            weight.data = part.copy_(weight.detach())
     if len(weights) == 1:
         return weights[0].detach()
-    if not _lie_together(weights):
-        whole = torch.cat([weight.detach() for weight in weights])
-        for weight, part in zip(weights, whole.split([len(weight) for weight in weights]), strict=True):
-            weight.data = part
     first = weights[0].detach()
     length = sum(len(weight) for weight in weights)
     return first.as_strided((length, *first.shape[1:]), first.stride(), first.storage_offset())
 
 
 def _lie_together(weights: Sequence[Tensor]) -> bool:
+    if len(weights) == 1:
+        return True
     if len({weight.untyped_storage().data_ptr() for weight in weights}) > 1:
         return False
     return all(weight.is_contiguous() for weight in weights) and all(

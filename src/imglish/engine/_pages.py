@@ -12,6 +12,7 @@ import math
 import mmap
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 PAGE = 2 << 20
@@ -29,6 +30,25 @@ def room(shape: Sequence[int], like: Tensor, *, clean: bool) -> Tensor:
     found = taken[first : first + count]
     advise(found.data_ptr(), found.nbytes // PAGE * PAGE, ADVICE)  # refused, it is ordinary memory
     return (found.zero_() if clean else found).view(*shape)
+
+
+def mapped(shape: Sequence[int], like: Tensor) -> Tensor:
+    """Memory from the system that nobody had before, of the precision of `like`: what is freed here keeps its pages."""
+    count = math.prod(shape)
+    size = count * like.itemsize
+    advise = _advise()
+    if size < PAGE or advise is None:
+        return like.new_empty(shape)
+    taken = mmap.mmap(-1, size + PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    first = -torch.frombuffer(taken, dtype=torch.uint8).data_ptr() % PAGE
+    found = torch.frombuffer(taken, dtype=like.dtype, count=count, offset=first)
+    advise(found.data_ptr(), size // PAGE * PAGE, ADVICE)
+    return found.view(*shape)
+
+
+def is_large(tensor: Tensor) -> bool:
+    """Whether nothing is won by moving it into memory from `room`: it lies there, or is too small, or not of a CPU."""
+    return tensor.device.type != "cpu" or tensor.nbytes < PAGE or tensor.data_ptr() % PAGE == 0 or _advise() is None
 
 
 @functools.cache

@@ -89,7 +89,7 @@ class Draw:
     def token(self, logits: Tensor) -> int:
         """A token of logits (vocab,)."""
         if self.temperature == 0:
-            return int(logits.argmax())
+            return int(logits.numpy().argmax() if logits.device.type == "cpu" else logits.argmax())
         weights = (logits / self.temperature).softmax(-1)
         if 0 < self.top_k < len(weights):
             weights[weights < weights.topk(self.top_k).values[-1]] = 0

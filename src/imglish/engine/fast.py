@@ -18,6 +18,7 @@ from imglish.engine import _fast_choice as choice
 from imglish.engine._branches import Branches
 from imglish.engine._fast_branches import Tree
 from imglish.engine._fast_layers import Work, run
+from imglish.engine._fast_native import Native, native
 from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_turn import Angles
 from imglish.engine._fast_weights import Decoder, NotLean, find, read, stamp
@@ -59,7 +60,7 @@ class LeanStepper:
         self.decoder, self.two_way = decoder, two_way
         self.queries = decoder.heads // decoder.key_heads
         kind, self.attention = choice.attention_of(
-            str(decoder.device), decoder.dtype, decoder.key_heads, self.queries, decoder.size,
+            str(decoder.device), decoder.body.dtype, decoder.key_heads, self.queries, decoder.size,
             len(decoder.layers),
         )  # fmt: skip
         own = cast("Decoder", weakref.proxy(decoder))  # or both would stay until somebody looks for circles
@@ -67,6 +68,9 @@ class LeanStepper:
         self.like = torch.empty(
             len(decoder.layers), decoder.key_heads, 0, decoder.size, dtype=kind, device=decoder.device
         )
+        if kind not in decoder.steps:
+            decoder.steps[kind] = native(decoder, kind)
+        self.native: Native | None = decoder.steps[kind]
         self._windows = frozenset(layer.window for layer in decoder.layers)
         self._groups: dict[tuple[int, ...] | None, Group] = {}
 
@@ -114,6 +118,8 @@ class LeanStepper:
     def step(self, tokens: Tensor, slots: Sequence[Slot]) -> Tensor:
         rows = [_row(slot) for slot in slots]
         embeds = self.decoder.embed(tokens.to(self.device))
+        if self.native is not None and len(rows) <= self.native.rows:
+            return self._compiled(self.native, rows, embeds)
         first = rows[0].group
         if all(row.group is first and row.index == place for place, row in enumerate(rows)):
             positions = torch.tensor([row.position for row in rows], device=self.device)
@@ -122,6 +128,14 @@ class LeanStepper:
             return logits
         places = [torch.tensor([row.position], device=self.device) for row in rows]
         return torch.cat(self._forward(rows, list(embeds[:, None]), places, last=True))
+
+    def _compiled(self, native: Native, rows: Sequence[Row], embeds: Tensor) -> Tensor:
+        for row in rows:
+            self._ready([row], 1)
+        angles = self.angles.of(torch.tensor([row.position for row in rows]))
+        logits = native.step(embeds, rows, angles)
+        self._took(rows, [1] * len(rows))
+        return logits
 
     @torch.inference_mode()
     def extend(self, tokens: Sequence[Sequence[int]], slots: Sequence[Slot]) -> list[Tensor]:
@@ -221,12 +235,17 @@ class LeanStepper:
         if not group.rows:
             del self._groups[group.key]
 
-    def _work(self, rows: Sequence[Row], count: int) -> Work:
+    def _ready(self, rows: Sequence[Row], count: int) -> Group:
+        """The group of these rows, with room for so many tokens more of each."""
         group, most = rows[0].group, max(row.own for row in rows) + count
         if group.kept is not None and most > group.kv[0].shape[3]:
             most -= group.kept.length
             group = self._outgrown(rows[0], group.kept)
         group.reserve(len(group.rows), most)
+        return group
+
+    def _work(self, rows: Sequence[Row], count: int) -> Work:
+        group = self._ready(rows, count)
         return Work(group, rows, count, self._windows, self.queries, self.decoder.dtype, self.two_way)
 
     def _forward(

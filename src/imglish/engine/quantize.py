@@ -18,6 +18,7 @@ from imglish.core.errors import InputError
 from imglish.core.types import SKILLS, ImagePart, Message, Request, TextPart, VideoPart
 from imglish.engine import _fast_choice as choice
 from imglish.engine._quantized import GROUP, Int4Linear, Int8Linear, on_cuda
+from imglish.engine._quantized_plain import PlainInt8Linear, is_quick
 from imglish.families._base import Loaded
 
 if TYPE_CHECKING:
@@ -106,7 +107,9 @@ def _layers(model: Any) -> list[nn.ModuleList]:
 def _made(linear: nn.Linear, kind: str) -> Any:
     if linear.weight.device.type == "cuda":
         return on_cuda(linear, int(kind[3:]))
-    return Int4Linear(linear) if kind == "int4" and Int4Linear.fits(linear) else Int8Linear(linear)
+    if kind == "int4" and Int4Linear.fits(linear):
+        return Int4Linear(linear)
+    return PlainInt8Linear(linear) if is_quick() and PlainInt8Linear.fits(linear) else Int8Linear(linear)
 
 
 @functools.cache

@@ -1,0 +1,150 @@
+"""A step of a lean decoder in one call of compiled code: what it is given.
+
+One token costs torch some twenty calls a layer, and its products of bfloat16 read memory at two thirds of its speed.
+The C in `native/` reads each weight once for all rows that take a token, in the order in which it lies. Rows are those
+of `imglish.engine._fast_rows`, in the same buffers: compiled steps and all else take turns as they please.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import POINTER, Structure, byref, c_float, c_int32, c_int64, c_void_p
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imglish.engine import _native
+from imglish.engine._fast_layout import Laid
+from imglish.engine._fast_rows import Group, Row
+from imglish.engine._fast_weights import Decoder, Few, Layer
+from imglish.engine._native_products import Matrix, fits, matrix
+
+WIDEST = 512  # a head's size, as in native/attention.h
+KEPT = (torch.float32, torch.bfloat16)  # precisions of keys and values
+
+
+class _Layer(Structure):
+    _fields_ = (
+        *((name, Matrix) for name in ("qkv", "out", "up", "down")),
+        *((name, c_void_p) for name in ("before_attention", "between", "before_mlp")),
+        *((name, c_float) for name in ("epsilon_attention", "epsilon_between", "epsilon_mlp")),
+        ("window", c_int64),
+    )
+
+
+class _Decoder(Structure):
+    _fields_ = (
+        *((name, c_int64) for name in ("layers", "hidden", "heads", "key_heads", "size", "wide")),
+        ("half_keys", c_int32), ("activation", c_int32), ("epsilon", c_float), ("norm", c_void_p),
+        ("layer", POINTER(_Layer)), ("head", Matrix),
+    )  # fmt: skip
+
+
+class _Piece(Structure):
+    _fields_ = (("keys", c_void_p), ("values", c_int64), ("row", c_int64), ("head", c_int64))
+
+
+class _Group(Structure):
+    _fields_ = (
+        ("parts", c_int64), ("begin", c_int64), ("lengths", POINTER(c_int64)), ("prefix", POINTER(_Piece)),
+        ("own", POINTER(_Piece)),
+    )  # fmt: skip
+
+
+class _Row(Structure):
+    _fields_ = (("group", POINTER(_Group)), ("index", c_int64), ("own", c_int64), ("angles", c_void_p))
+
+
+def native(decoder: Decoder, kept: torch.dtype) -> Native | None:
+    """What steps this decoder, where compiled code can and is quick; `kept`: the precision of keys and values."""
+    rows, library = decoder.layout.native, _native.library()
+    if not rows or library is None or kept not in KEPT or decoder.size % 32 or decoder.size > WIDEST:
+        return None
+    all_of = [one for layer in decoder.layers for one in (layer.qkv, layer.out, layer.up, layer.down)]
+    found = [_weights(one) for one in (*all_of, decoder.head)]
+    if any(weights is None or not fits(weights[0]) for weights in found):
+        return None
+    return Native(library, decoder, kept)
+
+
+class Native:
+    """A decoder as compiled code has it. Holds on to every tensor that it points to."""
+
+    def __init__(self, library: Any, decoder: Decoder, kept: torch.dtype) -> None:
+        self.library, self.rows, self.threads = library, decoder.layout.native, decoder.layout.threads
+        self._held: list[Tensor] = []
+        self._layers = (_Layer * len(decoder.layers))(*map(self._layer, decoder.layers))
+        first = self._layers[0]
+        self._all = _Decoder(
+            len(decoder.layers), first.out.outputs, decoder.heads, decoder.key_heads, decoder.size,
+            first.up.outputs // 2, kept == torch.bfloat16, decoder.activation is not functional.silu,
+            decoder.norm.epsilon, self._numbers(decoder.norm.exact), self._layers, self._matrix(decoder.head),
+        )  # fmt: skip
+
+    def step(self, x: Tensor, rows: Sequence[Row], angles: Tensor) -> Tensor:
+        """Logits (rows, vocab) after one token each, x (rows, hidden), whose keys have their room in the buffers.
+
+        `angles` (rows, 2, 3, size): cosines and sines for a query, a key, a value.
+        """
+        x, angles = x.float().clone(), angles.float().contiguous()
+        count = len(rows)
+        logits = x.new_empty(count, self._all.head.outputs)
+        scratch = x.new_empty(self.library.room(byref(self._all), count, self.threads))
+        turns, far = angles.data_ptr(), angles[0].nbytes
+        given = (_Row * count)(*(
+            _Row(_pointers(row.group), row.index, row.own, turns + place * far) for place, row in enumerate(rows)
+        ))  # fmt: skip
+        self.library.step(
+            byref(self._all), given, count, x.data_ptr(), logits.data_ptr(), scratch.data_ptr(), self.threads
+        )
+        return logits
+
+    def _layer(self, layer: Layer) -> _Layer:
+        between, epsilon = (None, 0.0) if layer.between is None else layer.between
+        return _Layer(
+            *map(self._matrix, (layer.qkv, layer.out, layer.up, layer.down)),
+            self._numbers(layer.before_attention.exact), None if between is None else self._numbers(between),
+            self._numbers(layer.before_mlp.exact), layer.before_attention.epsilon, epsilon, layer.before_mlp.epsilon,
+            layer.window or 0,
+        )  # fmt: skip
+
+    def _matrix(self, of: Any) -> Matrix:
+        weights = _weights(of)
+        assert weights is not None
+        weight, *rest = weights
+        self._held.append(weight)
+        bias, scale = (None if part is None else self._kept(part) for part in rest)
+        return matrix(weight, bias, scale)
+
+    def _numbers(self, values: Tensor) -> int:
+        return self._kept(values).data_ptr()
+
+    def _kept(self, values: Tensor) -> Tensor:
+        kept = values.float().contiguous()
+        self._held.append(kept)
+        return kept
+
+
+def _weights(of: Any) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
+    """(weights, bias, scales) of what multiplies; None where they are not plain."""
+    if isinstance(of, Laid):
+        return of.weight, of.bias, None
+    return of.whole if isinstance(of, Few) else None
+
+
+def _pointers(group: Group) -> Any:
+    """Where a group's keys and values are; the group keeps it until its buffers or its prefix are others."""
+    if group.pointers is None:
+        parts = [] if group.prefix is None else list(group.prefix.parts)
+        own = (_Piece * len(group.kv))(
+            *(_Piece(kv.data_ptr(), kv.stride(0), kv.stride(1), kv.stride(2)) for kv in group.kv)
+        )
+        before = (_Piece * (len(parts) * len(group.kv)))(
+            *(_Piece(kv.data_ptr(), kv.stride(0), 0, kv.stride(1)) for part in parts for kv in part)
+        )
+        lengths = (c_int64 * len(parts))(*(part[0].shape[2] for part in parts))
+        group.pointers = ctypes.pointer(_Group(len(parts), group.begin, lengths, before, own))
+    return group.pointers
