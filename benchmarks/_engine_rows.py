@@ -233,7 +233,18 @@ def decode(bench: Bench) -> Iterator[Pair]:
 
 
 def int8(bench: Bench) -> Iterator[Pair]:
-    """Seconds for each token in int8, and in the model's own precision, both by the engine."""
+    """Seconds for each token in int8 by the engine, and in the model's own precision by the peer."""
+    request, tokens = bench.ask(bench.fresh(), QUESTIONS[0]), bench.lengths.decode
+    bench.plain.settle("decode", [request], tokens)
+    few = bench.quantised[0]
+    yield (
+        lambda: 1 / bench.speed(few, request, tokens),
+        lambda: bench.plain.seconds(request, tokens)[1] / (tokens - 1),
+    )
+
+
+def int8_own(bench: Bench) -> Iterator[Pair]:
+    """The same, and in the model's own precision by the engine too."""
     request, tokens = bench.ask(bench.fresh(), QUESTIONS[0]), bench.lengths.decode
     few = bench.quantised[0]
     yield lambda: 1 / bench.speed(few, request, tokens), lambda: 1 / bench.speed(bench.vlm, request, tokens)
@@ -284,6 +295,7 @@ ROWS: dict[str, Row] = {
     ),
     "decode": Row(decode, "tokens / s", aims={"a": 3.0, "e": 3.0}),
     "int8": Row(int8, "tokens / s", aims={"b": 2.0}),
+    "int8/own": Row(int8_own, "tokens / s"),
     "cold": Row(cold, "requests / s", aims={"b": 0.97}),
     "json": Row(json, "tokens / s", aims={"b": 0.95}, skill="extract"),
 }

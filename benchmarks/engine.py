@@ -1,8 +1,8 @@
 """The engine against plain transformers used well: the same weights, precision, threads and work, in one run.
 
 The peer is `generate` with the attention and the cache that are the quickest for the row, in batches of eight where
-there is more than one request. Rows are named `b/chat_turn`; `value` is the engine's, `against` the peer's (for `int8`
-and `json` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits are
+there is more than one request. Rows are named `b/chat_turn`; `value` is the engine's, `against` the peer's (for `json`
+and `int8/own` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits are
 compared before anything is timed. A folder is measured part by part, eight pictures each. `b/chat_turn/memory` is the
 most bytes that tensors hold at once beside the weights.
 
@@ -28,7 +28,8 @@ from _engine_rows import QUICK, ROWS, Bench, Lengths, agree, read_bytes
 from _peak import Peak
 from _table import Report, parser, row, say
 
-NAMES = [*(name for name in ROWS if name != "int8"), "bandwidth", "int8"]
+FEW = ("int8", "int8/own")  # they hold a second model, and come last
+NAMES = [*(name for name in ROWS if name not in FEW), "bandwidth", *FEW]
 SHARE = 0.8  # of what reading the weights takes; the aim of `bandwidth` for b
 
 
@@ -99,12 +100,11 @@ def measure(report: Report, bench: Bench, given: Any) -> None:
         else:
             report.add(compared(bench, name, given.samples))
         if name == "int8":
-            report.add(beside_plain(report, bench, given.samples))
             found = bench.quantised[1]
             report.add(row(f"{letter}/int8/agreement", found.same, unit="of the most probable tokens the same"))
-        if name in ROWS and name != "int8":
+        if name in ROWS and name not in FEW:
             say(f"{letter}/{name}: the peer has {bench.plain.setting}")
-        if name in ROWS and name != "int8" and not given.no_memory:
+        if name in ROWS and name not in FEW and not given.no_memory:
             report.add(memory(bench, name))
 
 
@@ -153,19 +153,6 @@ def share(report: Report, bench: Bench, samples: int) -> dict[str, Any]:
     return row(
         f"{bench.letter}/bandwidth", value, (min(ours), max(ours)), against=against, ratio=value / against,
         aim=SHARE if bench.letter == "b" else None, unit="of the memory bandwidth",
-    )  # fmt: skip
-
-
-def beside_plain(report: Report, bench: Bench, samples: int) -> dict[str, Any]:
-    """What the engine has in int8 against the peer in the model's own precision, as it stands in the row `decode`."""
-    if len(bench.decoding[0]) < samples:
-        compared(bench, "decode", samples)
-    one = next(one for one in report.rows if one["name"] == f"{bench.letter}/int8")
-    against = statistics.median(bench.decoding[1])
-    interval = (one["low"], one["high"])
-    return row(
-        f"{bench.letter}/int8/plain", one["value"], interval, against=against, ratio=one["value"] / against,
-        unit=one["unit"],
     )  # fmt: skip
 
 

@@ -14,11 +14,14 @@ ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- tree: written by recipes/tree.py -->", "<!-- end of tree -->"
 FOLDERS = ("src/imglish", "recipes", "benchmarks", "examples")
 WIDTH = 34
+SUFFIXES = (".py", ".c", ".h")
 
 
 def comment(file: Path) -> str:
     """What a file says of itself, in one line."""
-    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    code = file.read_text(encoding="utf-8")
+    begun = code.removeprefix("/* ").split("*/")[0]
+    text = begun if file.suffix in (".c", ".h") else ast.get_docstring(ast.parse(code)) or ""
     line = text.split("\n\n")[0].replace("\n", " ").split(". ")[0].rstrip(".")
     return line if len(line) <= 96 else line[: line.rfind(" ", 0, 93)].rstrip(",:;") + " ..."
 
@@ -26,12 +29,12 @@ def comment(file: Path) -> str:
 def lines(folder: Path, depth: int) -> list[str]:
     """The files of a folder, then its folders."""
     rows = []
-    for file in sorted(folder.glob("*.py")):
+    for file in sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES):
         if file.name != "__init__.py":
             rows.append(f"{'  ' * depth + file.name:<{WIDTH}}{comment(file)}".rstrip())
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
         start = inner / "__init__.py"
-        if start.exists() or any(inner.glob("*.py")):
+        if any(path.suffix in SUFFIXES for path in inner.iterdir()):
             what = comment(start) if start.exists() else ""
             rows += [f"{'  ' * depth + inner.name + '/':<{WIDTH}}{what}".rstrip(), *lines(inner, depth + 1)]
     return rows

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imglish.engine._fast_branches import Tree
+from imglish.engine._fast_branches import Tree, over
 from imglish.engine._fast_choice import Attention, plain_attention, softmax
-from imglish.engine._fast_prompt import LONG, read_prompt, room_for
+from imglish.engine._fast_prompt import LONG, fused_is_quick, read_prompt, room_for
 from imglish.engine._fast_rows import Group, Row, whole
 from imglish.engine._fast_turn import Turn
 from imglish.engine._fast_weights import Decoder, Layer
@@ -146,10 +146,12 @@ class Work:
         before = [] if self.group.prefix is None else self.group.prefix.layer(number)
         if self._room is None:
             self._room = room_for(qkv, heads, self.group.begin + self.keys, self.reading)
+        key_heads = (qkv.shape[1] - heads) // 2
+        fused = not before and fused_is_quick(self.reading, heads, key_heads, qkv.shape[-1])
         found = []
         for row, start, some in zip(self.rows, self.starts, qkv.split(self.count), strict=True):
             own = [self.group.kv[number][:, row.index, :, :start]] if start else []
-            found.append(read_prompt(some, heads, [*before, *own], self._room))
+            found.append(read_prompt(some, heads, [*before, *own], self._room, fused=fused))
         return found[0] if len(found) == 1 else torch.cat(found)
 
     def attend(self, number: int, layer: Layer, q: Tensor, how: Attention) -> Tensor:
@@ -160,7 +162,11 @@ class Work:
         before, own = self.masks[layer.window]
         if self.group.prefix is None:
             return how(q, k, v, own)
-        return after_prefix(q, self.group.prefix.layer(number), k, v, before, own, count=self.count)
+        prefix = self.group.prefix.layer(number)
+        on_cpu = q.device.type == "cpu" and before is None and q.shape[2] >= LONG
+        if on_cpu and fused_is_quick(q.dtype, q.shape[1] * self.queries, q.shape[1], q.shape[-1]):
+            return merged(q, prefix, k, v, own)
+        return after_prefix(q, prefix, k, v, before, own, count=self.count)
 
 
 def after_prefix(
@@ -201,6 +207,23 @@ def after_prefix(
         else:
             seen = weights.transpose(0, 1).reshape(heads, rows * queries, -1) @ part[1]
             found = found + seen.view(heads, rows, queries, size).transpose(0, 1)
+    return found
+
+
+def merged(q: Tensor, prefix: Sequence[Tensor], k: Tensor, v: Tensor, own: Tensor | None) -> Tensor:
+    """The same by torch's fused kernel: over each part of the prefix and over the rows' own keys, put together after.
+
+    What two parts say is weighed by the sums of their exponentials (Milakov and Gimelshein 2018).
+    """
+    rows, heads, queries, size = q.shape
+    found, weight = over(q, k, v, own)
+    together = q.transpose(0, 1).reshape(1, heads, rows * queries, size)
+    for part in prefix:
+        seen, total = over(together, part[:1], part[1:], None)
+        seen = seen.view(heads, rows, queries, size).transpose(0, 1)
+        total = total.view(heads, rows, queries).transpose(0, 1)
+        found = torch.lerp(seen, found, torch.sigmoid(weight - total)[..., None].to(found.dtype))
+        weight = torch.logaddexp(weight, total)
     return found
 
 

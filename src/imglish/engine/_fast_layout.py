@@ -21,7 +21,7 @@ from imglish.engine._native_products import Matrix, fits, matrix, product
 
 MOST_COPIED, SHARE = 1 << 30, 4  # bytes that are kept a second time, and at most one of so many that are free
 SOME = 8  # tokens, where there is more than one
-FEW = (4, SOME)
+MANY = 64  # tokens of a turn or a question after what is known already
 WORTH = 1.2  # times what torch takes for products: so much a compiled step saves beside them
 
 
@@ -100,14 +100,15 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
     native = _native.library() is not None and all(map(fits, taken))
     with torch.inference_mode():
         copies = _copies(taken) if _fits(sum(weight.nbytes for weight in weights)) else None
-        took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in (1, *FEW)}
-    one, some = took[1], took[SOME]
-    rows, threads = _compiled(took)
+        took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in (1, SOME // 2, SOME)}
+        rows, threads = _compiled(took)
+        one = took[1]
+        some = _seconds(taken, copies, MANY, native=False) if rows == SOME else took[SOME]
     plain = min(one["linear"], one.get("own", float("inf")))
     packs = not rows and one.get("packed", float("inf")) * CLEARLY < plain
     return Layout(
         not rows and not packs and one.get("own", float("inf")) < one["linear"], packs,
-        rows < SOME and some.get("packed", float("inf")) * CLEARLY < some["linear"], rows, threads,
+        some.get("packed", float("inf")) * CLEARLY < some["linear"], rows, threads,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from imglish.engine import _fast_choice as choice
+from imglish.engine import _native
 from imglish.engine._branches import Branches
 from imglish.engine._fast_branches import Tree
 from imglish.engine._fast_layers import Work, run
@@ -51,6 +52,14 @@ def why_plain(model: Any) -> str:
     except NotLean as error:
         return str(error)
     return ""
+
+
+def why_not_compiled(model: Any) -> str:
+    """Why the steps of this model are not taken by compiled code; empty where they are."""
+    stepper = lean(model)
+    if stepper is None or stepper.native is not None:
+        return "" if stepper is not None else why_plain(model)
+    return _native.why_not() or "its device, its sizes or its precision are others, or torch is as quick on this processor"
 
 
 class LeanStepper:
