@@ -2,9 +2,9 @@
 
 The peer is `generate` with the attention and the cache that are the quickest for the row, in batches of eight where
 there is more than one request. Rows are named `b/chat_turn`; `value` is the engine's, `against` the peer's (for `json`
-and `int8/own` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits are
-compared before anything is timed. A folder is measured part by part, eight pictures each. `b/chat_turn/memory` is the
-most bytes that tensors hold at once beside the weights.
+and `int8/own` the engine's own without), `ratio` is above 1 where the engine is quicker, and both take turns. Logits
+are compared before anything is timed. A folder is measured part by part, eight pictures each. `b/chat_turn/memory` is
+the most bytes that tensors hold at once beside the weights.
 
     python benchmarks/engine.py --models b --rows chat_turn decode --json out/engine.json --resume
     python benchmarks/engine.py --page docs/performance.md --of out/engine.json       # the page, from what was measured

@@ -1,4 +1,4 @@
-"""Compiled steps: the logits of transformers, the same for a row whatever stands beside it, and a way on without them."""
+"""Compiled steps: the logits of transformers, the same for a row whatever is beside it, and a way on without them."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_engine_fast as fast
 import torch
-from test_engine_fast import close, followed, made, reference, stepper_of, texts
 from transformers import GemmaConfig, GemmaForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
+import test_engine_fast as fast
 from imglish.engine import _fast_choice, _fast_weights, _native, _quantized_plain
 from imglish.engine._fast_layout import Layout, _compiled, layout_of
 from imglish.engine._fast_native import Native
 from imglish.engine._native_products import fits, matrix, product
 from imglish.engine._quantized_plain import PlainInt8Linear
 from imglish.engine.fast import LeanStepper
+from test_engine_fast import close, followed, made, reference, stepper_of, texts
 
 WIDE = {"hidden_size": 128, "intermediate_size": 96}
 KINDS = ["llama", "llama with biases, tied", "llama, scaled positions", "qwen2", "qwen2, window in upper layers"]
@@ -124,9 +124,7 @@ def _written(stepper: LeanStepper, rows: list[torch.Tensor]) -> list[torch.Tenso
 def test_weights_and_keys_in_bfloat16_are_as_near_as_bfloat16_is(
     kind: str, kept: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "imglish.engine.fast.choice.attention_of", lambda *about: (kept, _fast_choice.plain_attention)
-    )
+    monkeypatch.setattr("imglish.engine.fast.choice.attention_of", lambda *about: (kept, _fast_choice.plain_attention))
     model = made(kind)
     (ids,) = texts(model, 40)
     model = model.to(torch.bfloat16)

@@ -1,14 +1,14 @@
 """Attention of a prompt's tokens over what stands before them and over themselves, block by block.
 
 Scores are written down for BLOCK queries at a time, against the keys that they may see and no others. On one CPU this
-takes two thirds of the time of torch's fused kernel, on one whose matrix unit knows bfloat16 more than twice as much: so
+takes two thirds of the time of torch's fused kernel, on one whose matrix unit knows bfloat16 twice as much and more: so
 a prompt with nothing before it is read by what is quicker where it runs. The scores of all of it never stand in memory.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -32,7 +32,9 @@ def fused_is_quick(kind: torch.dtype, heads: int, key_heads: int, size: int) -> 
     qkv = torch.randn(TOKENS, heads + 2 * key_heads, size, dtype=kind)
     room = room_for(qkv, heads, TOKENS, kind)
     with torch.inference_mode():
-        ways = {way: functools.partial(read_prompt, qkv, heads, [], room, fused=way) for way in (True, False)}
+        ways: dict[bool, Callable[[], object]] = {
+            way: functools.partial(read_prompt, qkv, heads, [], room, fused=way) for way in (True, False)
+        }
         best = choice.timed(ways, "cpu")
     return best[True] * choice.CLEARLY < best[False]
 
@@ -59,11 +61,11 @@ def read_prompt(qkv: Tensor, heads: int, before: Sequence[Tensor], room: Tensor,
         first += part.shape[2]
     first -= count
     if fused and not first:
-        q = qkv[:, :heads].to(kind).transpose(0, 1)[None]
-        seen = functional.scaled_dot_product_attention(
-            q, *room[:, None, :, :count], is_causal=True, scale=1.0, enable_gqa=queries > 1
+        q, kv = qkv[:, :heads].to(kind).transpose(0, 1)[None], room[:, None, :, :count]
+        every = functional.scaled_dot_product_attention(
+            q, kv[0], kv[1], is_causal=True, scale=1.0, enable_gqa=queries > 1
         )
-        return seen[0].transpose(0, 1).reshape(count, heads * size)
+        return every[0].transpose(0, 1).reshape(count, heads * size)
     k, v = room[0].mT, room[1]
     step = max(LEAST, BLOCK // queries)
     future = torch.full((step, step), torch.finfo(kind).min, dtype=kind, device=qkv.device).triu_(1)

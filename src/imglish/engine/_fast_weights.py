@@ -115,7 +115,7 @@ class Decoder:
     stamp: tuple[int, ...]
     copied: int = 0
     """Bytes of weights that are kept a second time, laid out anew."""
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     angles: dict[torch.dtype, Any] = field(default_factory=dict, compare=False, repr=False)
     """Those of positions by the precision they are in: every stepper of this decoder has the same."""
     steps: dict[torch.dtype, Any] = field(default_factory=dict, compare=False, repr=False)

@@ -1,9 +1,9 @@
 """The C of this package, compiled once on a machine that has a compiler; everything goes on without it.
 
-What torch multiplies one token by a matrix of bfloat16 with does not keep up with the memory, and each of its calls has
-its price. The sources in `native/` are small and need nothing but a C compiler (`CC`, or cc, gcc or clang). What is made
-stands in the user's own cache, in a folder that nobody else can write to, under a name that depends on the sources, the
-compiler and the processor. `IMGLISH_NATIVE=0` leaves it out.
+What torch multiplies one token by a matrix of bfloat16 with does not keep up with the memory, and each of its calls
+has its price. The sources in `native/` are small and need nothing but a C compiler (`CC`, or cc, gcc or clang). What is
+made stands in the user's own cache, in a folder that nobody else can write to, under a name that depends on the
+sources, the compiler and the processor. `IMGLISH_NATIVE=0` leaves it out.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
 
 def _compiler() -> list[str]:
     named = shlex.split(os.environ.get("CC", ""))
-    for words in ([named] if named else [["cc"], ["gcc"], ["clang"]]):
+    for words in [named] if named else [["cc"], ["gcc"], ["clang"]]:
         path = shutil.which(words[0])
         if path is not None:
             return [path, *words[1:]]

@@ -1,4 +1,4 @@
-"""Linear layers of int8 whose weights lie as they are: compiled code reads them, and torch multiplies prompts by them."""
+"""Linear layers of int8 whose weights lie as they are: for compiled code, and prompts are multiplied by torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from imglish.engine import _native, _pages
 from imglish.engine import _fast_choice as choice
+from imglish.engine import _native, _pages
 from imglish.engine._native_products import MOST_ROWS, fits, matrix, product
 from imglish.engine._quantized import Int8Linear
 

@@ -59,7 +59,9 @@ def why_not_compiled(model: Any) -> str:
     stepper = lean(model)
     if stepper is None or stepper.native is not None:
         return "" if stepper is not None else why_plain(model)
-    return _native.why_not() or "its device, its sizes or its precision are others, or torch is as quick on this processor"
+    return (
+        _native.why_not() or "its device, its sizes or its precision are others, or torch is as quick on this processor"
+    )
 
 
 class LeanStepper:
