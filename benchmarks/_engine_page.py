@@ -88,4 +88,4 @@ def _line(letter: str, name: str, rows: dict[str, Any]) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}"
+    return f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
