@@ -62,7 +62,7 @@ def _machine(rows: dict[str, Any]) -> list[str]:
         for name, text in names.items()
         if f"machine/{name}" in rows
     ]
-    return [f"Measured in the same run: {', '.join(told)}.\n"] if told else []
+    return [f"Measured beside the rows: {', '.join(told)}.\n"] if told else []
 
 
 def _model(letter: str, rows: dict[str, Any]) -> list[str]:

@@ -306,12 +306,13 @@ def test_the_layout_is_chosen_on_the_models_own_weights_and_within_the_memory_th
         found = {"linear": 3.0, "own": 2.0, "packed": 3.0} | {best: 1.0}
         return found if copies is not None else {"linear": 3.0, "own": 2.0}
 
+    monkeypatch.setattr(_fast_layout._native, "library", lambda: None)
     monkeypatch.setattr(_fast_layout, "MOST_READ", 4096)
     monkeypatch.setattr(_fast_layout, "_copies", list)
     monkeypatch.setattr(_fast_layout, "_seconds", measured)
     weights = [torch.zeros(40, 32).bfloat16(), torch.zeros(80, 32).bfloat16(), torch.zeros(5, 32).bfloat16()]
     assert _fast_layout.layout_of(weights) == Layout(own_loop=False, one=True, some=True)
-    assert seen[:3] == [(1, 4096), (4, 4096), (8, 4096)]  # no more than is enough: a matrix may be larger
+    assert seen == [(1, 4096), (8, 4096)]  # no more than is enough: a matrix may be larger
     best = "own"
     assert _fast_layout.layout_of(weights) == Layout(own_loop=True)
     best = "packed"

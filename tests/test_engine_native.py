@@ -43,12 +43,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def unknown() -> Iterator[None]:
     """Nothing is known of what was compiled before, nor afterwards of what a test found."""
-    known = (_native.library, _native.why_not, _native._loaded)
-    for one in known:
-        one.cache_clear()
+    _native._found.cache_clear()
     yield
-    for one in known:
-        one.cache_clear()
+    _native._found.cache_clear()
 
 
 def native_of(model: Any) -> LeanStepper:
@@ -299,16 +296,13 @@ def test_what_is_compiled_is_kept_and_nobody_else_can_have_written_it(
     (made,) = folder.iterdir()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     was = made.stat().st_mtime_ns
-    _native._loaded.cache_clear()
     assert _native._loaded() is not None
     assert made.stat().st_mtime_ns == was  # not compiled again
     os.utime(made, ns=(1, 1))
     made.chmod(0o777)
-    _native._loaded.cache_clear()
     assert _native._loaded() is not None
     assert made.stat().st_mtime_ns > 1  # somebody could have written it: made anew
     folder.chmod(0o777)
     made.unlink()
-    _native._loaded.cache_clear()
     assert _native._loaded() is not None
     assert not list(folder.iterdir())  # nothing is put where others can write

@@ -83,8 +83,7 @@ class Tree:
             values, total = over(together, part[:1], part[1:], None)
             before = total.view(key_heads, count, -1).transpose(0, 1)
             values = values.view(key_heads, count, -1, size).transpose(0, 1)
-            found = torch.lerp(values, found, torch.sigmoid(weight - before)[..., None].to(found.dtype))
-            weight = torch.logaddexp(weight, before)
+            found, weight = together_with(found, weight, values, before)
         return found.reshape(count, -1)
 
     def _own(self, q: Tensor, kv: Tensor, key_heads: int) -> tuple[Tensor, Tensor]:
@@ -118,6 +117,12 @@ def over(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> tuple[Tensor, 
         found.append((softmax(scores) @ v, scores.float().logsumexp(-1)))
     values, total = (torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
     return values, total
+
+
+def together_with(found: Tensor, weight: Tensor, values: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """What `over` gives for two sets of keys, as it gives it for both (Milakov and Gimelshein 2018)."""
+    both = torch.lerp(values, found, torch.sigmoid(weight - total)[..., None].to(found.dtype))
+    return both, torch.logaddexp(weight, total)
 
 
 _flash: Any = getattr(torch.ops.aten, "_scaled_dot_product_flash_attention_for_cpu", None)

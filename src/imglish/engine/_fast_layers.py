@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imglish.engine._fast_branches import Tree, over
+from imglish.engine._fast_branches import Tree, over, together_with
 from imglish.engine._fast_choice import Attention, plain_attention, softmax
 from imglish.engine._fast_prompt import LONG, fused_is_quick, read_prompt, room_for
 from imglish.engine._fast_rows import Group, Row, whole
@@ -211,10 +211,7 @@ def after_prefix(
 
 
 def merged(q: Tensor, prefix: Sequence[Tensor], k: Tensor, v: Tensor, own: Tensor | None) -> Tensor:
-    """The same by torch's fused kernel: over each part of the prefix and over the rows' own keys, put together after.
-
-    What two parts say is weighed by the sums of their exponentials (Milakov and Gimelshein 2018).
-    """
+    """The same by torch's fused kernel: over each part of the prefix and over the rows' own keys, put together after."""
     rows, heads, queries, size = q.shape
     found, weight = over(q, k, v, own)
     together = q.transpose(0, 1).reshape(1, heads, rows * queries, size)
@@ -222,8 +219,7 @@ def merged(q: Tensor, prefix: Sequence[Tensor], k: Tensor, v: Tensor, own: Tenso
         seen, total = over(together, part[:1], part[1:], None)
         seen = seen.view(heads, rows, queries, size).transpose(0, 1)
         total = total.view(heads, rows, queries).transpose(0, 1)
-        found = torch.lerp(seen, found, torch.sigmoid(weight - total)[..., None].to(found.dtype))
-        weight = torch.logaddexp(weight, total)
+        found, weight = together_with(found, weight, seen, total)
     return found
 
 

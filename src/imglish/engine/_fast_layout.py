@@ -100,10 +100,12 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
     native = _native.library() is not None and all(map(fits, taken))
     with torch.inference_mode():
         copies = _copies(taken) if _fits(sum(weight.nbytes for weight in weights)) else None
-        took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in (1, SOME // 2, SOME)}
+        counts = (1, SOME // 2, SOME) if native else (1,)
+        took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in counts}
         rows, threads = _compiled(took)
-        one = took[1]
-        some = _seconds(taken, copies, MANY, native=False) if rows == SOME else took[SOME]
+        one = some = took[1]
+        if copies is not None:
+            some = _seconds(taken, copies, MANY if rows == SOME else SOME, native=False)
     plain = min(one["linear"], one.get("own", float("inf")))
     packs = not rows and one.get("packed", float("inf")) * CLEARLY < plain
     return Layout(

@@ -32,26 +32,25 @@ class NotNative(Exception):
     """Why there is nothing compiled. Never leaves this package."""
 
 
-@functools.cache
 def library() -> ctypes.CDLL | None:
     """The compiled library, or None where there is none; `why_not` says why."""
-    try:
-        return _loaded()
-    except NotNative:
-        return None
+    return _found()[0]
 
 
-@functools.cache
 def why_not() -> str:
     """Why nothing compiled is used; empty where it is."""
-    try:
-        _loaded()
-    except NotNative as error:
-        return str(error)
-    return ""
+    return _found()[1]
 
 
 @functools.cache
+def _found() -> tuple[ctypes.CDLL | None, str]:
+    """(the library, why there is none): a compiler that failed is not tried again in this process."""
+    try:
+        return _loaded(), ""
+    except NotNative as error:
+        return None, str(error)
+
+
 def _loaded() -> ctypes.CDLL:
     if os.environ.get(SWITCH, "1") == "0":
         raise NotNative(f"{SWITCH} is 0")

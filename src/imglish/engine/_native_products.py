@@ -11,6 +11,7 @@ from torch import Tensor
 from imglish.engine import _native
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as in native/model.h
+WHOLE = {torch.float32: 16, torch.bfloat16: 32, torch.int8: 16}  # inputs are a multiple of this
 MOST_ROWS = 16  # as in native/products.h
 
 
@@ -24,9 +25,8 @@ class Matrix(Structure):
 
 def fits(weight: Tensor) -> bool:
     """Whether compiled code multiplies by such weights; that there is any is not asked."""
-    whole = 32 if weight.dtype == torch.bfloat16 else 16
     on_cpu = weight.device.type == "cpu" and weight.dim() == 2 and weight.is_contiguous()
-    return on_cpu and weight.dtype in KINDS and weight.shape[1] % whole == 0
+    return on_cpu and weight.dtype in KINDS and weight.shape[1] % WHOLE[weight.dtype] == 0
 
 
 def matrix(weight: Tensor, bias: Tensor | None = None, scale: Tensor | None = None) -> Matrix:

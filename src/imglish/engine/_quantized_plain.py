@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imglish.engine import _fast_choice as choice
 from imglish.engine import _native, _pages
-from imglish.engine._native_products import MOST_ROWS, fits, matrix, product
+from imglish.engine._native_products import MOST_ROWS, WHOLE, matrix, product
 from imglish.engine._quantized import Int8Linear
 
 SIZE, PROMPT = 1024, 64  # of the matrix that is tried, (4 SIZE, SIZE); tokens read at once
@@ -37,7 +37,7 @@ class PlainInt8Linear(nn.Module):
     @staticmethod
     def fits(linear: nn.Linear) -> bool:
         """Whether a layer has the sizes that compiled code takes."""
-        return fits(linear.weight.detach().to(torch.int8))
+        return linear.in_features % WHOLE[torch.int8] == 0
 
     def forward(self, x: Tensor) -> Tensor:
         given = x.reshape(-1, self.in_features).float()

@@ -57,8 +57,10 @@ def why_plain(model: Any) -> str:
 def why_not_compiled(model: Any) -> str:
     """Why the steps of this model are not taken by compiled code; empty where they are."""
     stepper = lean(model)
-    if stepper is None or stepper.native is not None:
-        return "" if stepper is not None else why_plain(model)
+    if stepper is None:
+        return why_plain(model)
+    if stepper.native is not None:
+        return ""
     return (
         _native.why_not() or "its device, its sizes or its precision are others, or torch is as quick on this processor"
     )

@@ -38,7 +38,7 @@ INLINE void scored(const float *q, const char *keys, int64_t count, int64_t size
             many total = spread(0), other = spread(0), even, odd;
             for (int64_t at = 0; at < size; at += 2 * LANES) {
                 both(k, at, half, &even, &odd);
-                total += even * load(q, at, 0), other += odd * load(q, at + LANES, 0);
+                total += even * load(q, at), other += odd * load(q, at + LANES);
             }
             each[key] = total + other;
         }
@@ -79,7 +79,7 @@ INLINE void attend(answer *to, const float *q, int asking, const char *keys, con
             many less = power(spread(to->most[a] - most)), total = spread(0);
             to->most[a] = most;
             for (int64_t key = 0; key < KEYS; key += LANES) {
-                many weight = power(load(scores, key, 0) - most);
+                many weight = power(load(scores, key) - most);
                 store(scores, key, weight, 0);
                 total += weight;
             }
@@ -117,8 +117,8 @@ static void attended(const decoder *all, int64_t number, const row *one, int64_t
     const piece *own = among->own + number;
     char *keys = own->keys + each * (one->index * own->row + head * own->head), *values = keys + each * own->values;
     for (int64_t at = 0; at < size; at += LANES) {
-        store(keys, one->own * size + at, load(k, at, 0), all->half_keys);
-        store(values, one->own * size + at, load(v, at, 0), all->half_keys);
+        store(keys, one->own * size + at, load(k, at), all->half_keys);
+        store(values, one->own * size + at, load(v, at), all->half_keys);
     }
     for (int64_t n = 0; n < queries; n++) deal(q + n * size, size, all->half_keys);
     int64_t every = among->begin + one->own + 1;

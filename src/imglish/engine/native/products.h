@@ -27,11 +27,11 @@ INLINE void dots(const char *weight, int64_t inputs, int64_t stride, int64_t ahe
             if (kind == HALF) {
                 many even, odd;
                 both(here, 0, 1, &even, &odd);
-                for (int r = 0; r < rows; r++) total[o][r] += even * load(x, r * inputs + at, 0);
-                for (int r = 0; r < rows; r++) total[o][r] += odd * load(x, r * inputs + at + LANES, 0);
+                for (int r = 0; r < rows; r++) total[o][r] += even * load(x, r * inputs + at);
+                for (int r = 0; r < rows; r++) total[o][r] += odd * load(x, r * inputs + at + LANES);
             } else {
                 many one = kind == SINGLE ? *(const many *)here : numbers(here);
-                for (int r = 0; r < rows; r++) total[o][r] += one * load(x, r * inputs + at, 0);
+                for (int r = 0; r < rows; r++) total[o][r] += one * load(x, r * inputs + at);
             }
         }
     }
@@ -129,9 +129,9 @@ static void undeal(float *x, int64_t size) {
 
 static void normed(const float *x, const float *weight, float epsilon, int64_t size, float *y) {
     many squares = spread(0);
-    for (int64_t at = 0; at < size; at += LANES) squares += load(x, at, 0) * load(x, at, 0);
+    for (int64_t at = 0; at < size; at += LANES) squares += load(x, at) * load(x, at);
     many scale = spread(1 / root(sum(squares) / (float)size + epsilon));
-    for (int64_t at = 0; at < size; at += LANES) store(y, at, load(x, at, 0) * scale * load(weight, at, 0), 0);
+    for (int64_t at = 0; at < size; at += LANES) store(y, at, load(x, at) * scale * load(weight, at), 0);
 }
 
 /* Rows after a norm, as they are multiplied. */
@@ -152,9 +152,9 @@ static void gated(const decoder *all, const layer *this, const float *x, int64_t
             some(&this->up, all->hidden, x, rows, o, outputs, gate);
             some(&this->up, all->hidden, x, rows, all->wide + o, outputs, up);
             for (int64_t at = 0; at < TILE * rows; at += LANES) {
-                many g = load(gate, at, 0);
+                many g = load(gate, at);
                 many inner = all->activation ? 1.5957691216f * (g + 0.044715f * g * g * g) : g;
-                store(gate, at, g / (1.0f + power(-inner)) * load(up, at, 0), 0);
+                store(gate, at, g / (1.0f + power(-inner)) * load(up, at), 0);
             }
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t k = 0; k < outputs; k++)

@@ -19,11 +19,7 @@ typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2)));
 
 INLINE many spread(float value) { return value - (many){0}; }
-INLINE many load(const void *from, int64_t at, int half) {
-    if (!half) return *(const many *)((const float *)from + at);
-    bits wide = __builtin_convertvector(*(const halves *)((const uint16_t *)from + at), bits) << 16;
-    return (many)wide;
-}
+INLINE many load(const void *from, int64_t at) { return *(const many *)((const float *)from + at); }
 INLINE many numbers(const char *from) {
 #ifdef __AVX512F__ /* GCC takes such a conversion apart */
     return (many)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)from)));
@@ -62,7 +58,7 @@ INLINE float root(float value) { return __builtin_sqrtf(value); }
 /* 32 numbers as two vectors: in order, or of bfloat16 those with even places and those with odd ones. */
 INLINE void both(const void *from, int64_t at, int half, many *first, many *second) {
     if (!half) {
-        *first = load(from, at, 0), *second = load(from, at + LANES, 0);
+        *first = load(from, at), *second = load(from, at + LANES);
         return;
     }
     bits raw = *(const pairs *)((const uint16_t *)from + at);
