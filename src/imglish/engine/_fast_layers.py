@@ -211,7 +211,7 @@ def after_prefix(
 
 
 def merged(q: Tensor, prefix: Sequence[Tensor], k: Tensor, v: Tensor, own: Tensor | None) -> Tensor:
-    """The same by torch's fused kernel: over each part of the prefix and over the rows' own keys, put together after."""
+    """The same by torch's fused kernel: over each part of the prefix and over the rows' own keys, then together."""
     rows, heads, queries, size = q.shape
     found, weight = over(q, k, v, own)
     together = q.transpose(0, 1).reshape(1, heads, rows * queries, size)
