@@ -300,7 +300,7 @@ def test_the_layout_is_chosen_on_the_models_own_weights_and_within_the_memory_th
     best = "packed"
 
     def measured(
-        weights: list[torch.Tensor], copies: list[torch.Tensor] | None, tokens: int, *, native: bool
+        weights: list[torch.Tensor], copies: list[torch.Tensor] | None, tokens: int, *, native: bool, many: bool = False
     ) -> dict[str, float]:
         seen.append((tokens, sum(weight.nbytes for weight in weights)))
         found = {"linear": 3.0, "own": 2.0, "packed": 3.0} | {best: 1.0}

@@ -17,11 +17,13 @@ from torch.nn import functional
 
 from imglish.engine import _budget_room, _native
 from imglish.engine._fast_choice import CLEARLY, MOST_READ, own_loop, timed
-from imglish.engine._native_products import Matrix, fits, matrix, product
+from imglish.engine._native_products import Matrix, fits, fits_many, matrix, product, product_of_many
 
 MOST_COPIED, SHARE = 1 << 30, 4  # bytes that are kept a second time, and at most one of so many that are free
+WHOLE = 32  # rows of a matrix, or fewer: of those that are tried
 SOME = 8  # tokens, where there is more than one
 MANY = 64  # tokens of a turn or a question after what is known already
+MOST_MANY = 128  # tokens that are multiplied by compiled code alone
 WORTH = 1.2  # times what torch takes for products: so much a compiled step saves beside them
 
 
@@ -37,6 +39,8 @@ class Layout:
     """How many tokens at most are multiplied by compiled code."""
     threads: int = 1
     """Of compiled code."""
+    many: bool = False
+    """Whether many tokens are read by compiled code."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Laid:
         x = x.to(self.weight.dtype)
         if len(x) <= self.layout.native and fits(self.weight):
             return product(x, self._matrix[0], self.layout.threads).to(x.dtype)
+        if self.layout.many and len(x) <= MOST_MANY and fits_many(self.weight):
+            return product_of_many(x, self._matrix[0], torch.get_num_threads())
         alone = len(x) == 1
         if self.packed is not None and (self.layout.one if alone else self.layout.some):
             return multiplied(x, self.packed, self.bias)
@@ -95,6 +101,7 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
     left = MOST_READ
     for weight in weights:
         rows = min(len(weight), left // (weight.nbytes // len(weight)))
+        rows -= rows % min(WHOLE, rows or 1)
         taken += [weight[:rows]] if rows else []
         left -= rows * (weight.nbytes // len(weight))
     native = _native.library() is not None and all(map(fits, taken))
@@ -104,13 +111,15 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
         took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in counts}
         rows, threads = _compiled(took)
         one = some = took[1]
-        if copies is not None:
-            some = _seconds(taken, copies, MANY if rows == SOME else SOME, native=False)
+        reads = rows == SOME and all(map(fits_many, taken))
+        if copies is not None or reads:
+            some = _seconds(taken, copies, MANY if rows == SOME else SOME, native=False, many=reads)
     plain = min(one["linear"], one.get("own", float("inf")))
+    reads = reads and some["many"] < WORTH * min(some["linear"], some.get("packed", float("inf")))
     packs = not rows and one.get("packed", float("inf")) * CLEARLY < plain
     return Layout(
         not rows and not packs and one.get("own", float("inf")) < one["linear"], packs,
-        some.get("packed", float("inf")) * CLEARLY < some["linear"], rows, threads,
+        not reads and some.get("packed", float("inf")) * CLEARLY < some["linear"], rows, threads, reads,
     )  # fmt: skip
 
 
@@ -138,7 +147,7 @@ def _copies(weights: Sequence[Tensor]) -> list[Tensor] | None:
 
 
 def _seconds(
-    weights: Sequence[Tensor], copies: Sequence[Tensor] | None, tokens: int, *, native: bool
+    weights: Sequence[Tensor], copies: Sequence[Tensor] | None, tokens: int, *, native: bool, many: bool = False
 ) -> dict[str, float]:
     """Seconds of each way for so many tokens."""
     given = [torch.ones(tokens, weight.shape[1], dtype=weight.dtype) for weight in weights]
@@ -149,6 +158,8 @@ def _seconds(
         ways["packed"] = functools.partial(_by_packed, given, copies)
     for threads in {1, torch.get_num_threads()} if native else ():
         ways[f"native {threads}"] = functools.partial(_by_native, given, [matrix(one) for one in weights], threads)
+    if many:
+        ways["many"] = functools.partial(_by_many, given, [matrix(one) for one in weights])
     return timed(ways, "cpu")
 
 
@@ -166,6 +177,11 @@ def _by_packed(given: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
 def _by_native(given: Sequence[Tensor], weights: Sequence[Matrix], threads: int) -> None:
     for x, weight in zip(given, weights, strict=True):
         product(x, weight, threads)
+
+
+def _by_many(given: Sequence[Tensor], weights: Sequence[Matrix]) -> None:
+    for x, weight in zip(given, weights, strict=True):
+        product_of_many(x, weight, torch.get_num_threads())
 
 
 def _fits(count: int) -> bool:

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imglish.engine import _native
+from imglish.engine import _native, _native_room
 from imglish.engine._fast_layout import Laid
 from imglish.engine._fast_rows import Group, Row
 from imglish.engine._fast_weights import Decoder, Few, Layer
-from imglish.engine._native_products import Matrix, fits, matrix
+from imglish.engine._native_products import MANY, Matrix, fits, fits_many, matrix
 
 WIDEST = 512  # a head's size, as in native/attention.h
 KEPT = (torch.float32, torch.bfloat16)  # precisions of keys and values
@@ -58,6 +58,10 @@ class _Row(Structure):
     _fields_ = (("group", POINTER(_Group)), ("index", c_int64), ("own", c_int64), ("angles", c_void_p))
 
 
+class _Text(Structure):
+    _fields_ = (("row", _Row), ("first", c_int64), ("count", c_int64))
+
+
 def native(decoder: Decoder, kept: torch.dtype) -> Native | None:
     """What steps this decoder, where compiled code can and is quick; `kept`: the precision of keys and values."""
     rows, library = decoder.layout.native, _native.library()
@@ -75,6 +79,8 @@ class Native:
 
     def __init__(self, library: Any, decoder: Decoder, kept: torch.dtype) -> None:
         self.library, self.rows, self.threads = library, decoder.layout.native, decoder.layout.threads
+        self.reads = decoder.layout.many and kept == torch.bfloat16 and _reads(decoder)
+        """Whether many tokens are read by compiled code, too."""
         self._held: list[Tensor] = []
         self._layers = (_Layer * len(decoder.layers))(*map(self._layer, decoder.layers))
         first = self._layers[0]
@@ -102,6 +108,28 @@ class Native:
         )
         return logits
 
+    def read(self, x: Tensor, rows: Sequence[tuple[Row, int, int]], angles: Tensor, asked: Sequence[int]) -> Tensor:
+        """What the last layer gives (asked, hidden), in float32, for x (tokens, hidden), those of a row together.
+
+        Of each row how many tokens come, and how many of them were written before. `angles` (tokens, 2, 3, size).
+        """
+        x, angles = x.float().contiguous(), angles.float().contiguous()
+        texts, first, far = (_Text * len(rows))(), 0, angles[0].nbytes
+        for text, (row, count, done) in zip(texts, rows, strict=True):
+            turned = angles.data_ptr() + first * far
+            text.row, text.first, text.count = (
+                _Row(_pointers(row.group), row.index, row.own + done, turned), first, count,
+            )  # fmt: skip
+            first += count
+        places, found = torch.tensor(asked), x.new_empty(len(asked), x.shape[1])
+        threads = torch.get_num_threads()
+        given = byref(self._all), texts, len(texts), len(x)
+        with _native_room.place(self.library.room_many(*given, threads)) as scratch:
+            self.library.read_many(
+                *given, x.data_ptr(), places.data_ptr(), len(asked), found.data_ptr(), scratch.data_ptr(), threads
+            )
+        return found
+
     def _layer(self, layer: Layer) -> _Layer:
         between, epsilon = (None, 0.0) if layer.between is None else layer.between
         return _Layer(
@@ -126,6 +154,13 @@ class Native:
         kept = values.float().contiguous()
         self._held.append(kept)
         return kept
+
+
+def _reads(decoder: Decoder) -> bool:
+    """Whether all matrices of the layers have the sizes that many tokens are multiplied by."""
+    found = [_weights(one) for layer in decoder.layers for one in (layer.qkv, layer.out, layer.up, layer.down)]
+    even = decoder.layers[0].up.weight.shape[0] % (2 * MANY) == 0 if isinstance(decoder.layers[0].up, Laid) else False
+    return even and all(weights is not None and fits_many(weights[0]) for weights in found)
 
 
 def _weights(of: Any) -> tuple[Tensor, Tensor | None, Tensor | None] | None:

@@ -64,8 +64,11 @@ class Angles:
 
     def at(self, positions: Tensor) -> Turn:
         """How tokens at these positions, (tokens,) or (3, tokens), are turned."""
-        rows = self._made(positions[:, None]) if positions.dim() == 2 else self.of(positions)
-        return Turn(rows, self.decoder.heads, self.decoder.key_heads, self._part)
+        return Turn(self.rows(positions), self.decoder.heads, self.decoder.key_heads, self._part)
+
+    def rows(self, positions: Tensor) -> Tensor:
+        """(tokens, 2, 3, size) for positions (tokens,) or (3, tokens)."""
+        return self._made(positions[:, None]) if positions.dim() == 2 else self.of(positions)
 
     def of(self, positions: Tensor) -> Tensor:
         """(tokens, 2, 3, size) for positions (tokens,): cosines and sines, for a query, a key, a value."""

@@ -43,6 +43,13 @@ def why_not() -> str:
 
 
 @functools.cache
+def reads() -> bool:
+    """Whether compiled code reads many tokens at once on this processor: it has products of bfloat16."""
+    found = library()
+    return found is not None and bool(found.many_ready())
+
+
+@functools.cache
 def _found() -> tuple[ctypes.CDLL | None, str]:
     """(the library, why there is none): a compiler that failed is not tried again in this process."""
     try:
@@ -74,7 +81,18 @@ def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
     library.room.argtypes, library.room.restype = [place, number, number], number
     library.step.argtypes, library.step.restype = [place, place, number, place, place, place, number], None
     library.multiply.argtypes, library.multiply.restype = [place, number, place, number, place, place, number], None
+    library.many_ready.restype = ctypes.c_int
+    if library.many_ready():
+        _typed_many(library)
     return library
+
+
+def _typed_many(library: ctypes.CDLL) -> None:
+    number, place = ctypes.c_int64, ctypes.c_void_p
+    library.multiply_many.argtypes = [place, number, place, number, place, place, number]
+    library.room_many.argtypes, library.room_many.restype = [place, place, number, number, number], number
+    library.read_many.argtypes = [place, place, number, number, place, place, number, place, place, number]
+    library.multiply_many.restype = library.read_many.restype = None
 
 
 def _compiler() -> list[str]:

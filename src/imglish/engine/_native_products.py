@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imglish.engine import _native
+from imglish.engine import _native, _native_room
 
 KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.int8: 2}  # as in native/model.h
 WHOLE = {torch.float32: 16, torch.bfloat16: 32, torch.int8: 16}  # inputs are a multiple of this
 MOST_ROWS = 16  # as in native/products.h
+MANY = 32  # inputs and outputs of what multiplies many tokens are a multiple of this
 
 
 class Matrix(Structure):
@@ -43,4 +44,20 @@ def product(x: Tensor, by: Matrix, threads: int) -> Tensor:
     found = given.new_empty(rows, by.outputs)
     scratch = torch.empty_like(given)
     library.multiply(byref(by), inputs, given.data_ptr(), rows, found.data_ptr(), scratch.data_ptr(), threads)
+    return found
+
+
+def fits_many(weight: Tensor) -> bool:
+    """Whether compiled code multiplies many tokens by such weights on this processor."""
+    return weight.dtype == torch.bfloat16 and not len(weight) % MANY and fits(weight) and _native.reads()
+
+
+def product_of_many(x: Tensor, by: Matrix, threads: int) -> Tensor:
+    """(rows, outputs) for x (rows, inputs), both in bfloat16."""
+    library: Any = _native.library()
+    given = x.contiguous()
+    rows, inputs = given.shape
+    found = given.new_empty(rows, by.outputs)
+    with _native_room.place(-(-rows // 16) * (32 * inputs + 64 * by.outputs)) as scratch:
+        library.multiply_many(byref(by), inputs, given.data_ptr(), rows, found.data_ptr(), scratch.data_ptr(), threads)
     return found

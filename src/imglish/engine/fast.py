@@ -6,6 +6,7 @@ a decoder is of another kind, has LoRA on it or hooks in it, `lean` gives None, 
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import Any, cast
@@ -24,6 +25,8 @@ from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_turn import Angles
 from imglish.engine._fast_weights import Decoder, NotLean, find, read, stamp
 from imglish.engine.step import Past, Slot
+
+AT_ONCE = 2048  # tokens that compiled code reads in one call
 
 _read: weakref.WeakKeyDictionary[Any, Decoder] = weakref.WeakKeyDictionary()
 
@@ -265,6 +268,8 @@ class LeanStepper:
         self, rows: Sequence[Row], embeds: Sequence[Tensor], places: Sequence[Tensor], *, last: bool
     ) -> list[Tensor]:
         """Logits (1, vocab) of the last token of each row, or (count, vocab) of all its tokens."""
+        if self.native is not None and self.native.reads and not (self.two_way and any(not row.length for row in rows)):
+            return self._read(self.native, rows, embeds, places, last=last)
         like: dict[tuple[int, int], list[int]] = {}
         for number, (row, one) in enumerate(zip(rows, embeds, strict=True)):
             like.setdefault((id(row.group), len(one)), []).append(number)
@@ -282,6 +287,29 @@ class LeanStepper:
         for place, number in enumerate(order):
             found[number] = logits[place]
         return cast("list[Tensor]", found)
+
+    def _read(
+        self, native: Native, rows: Sequence[Row], embeds: Sequence[Tensor], places: Sequence[Tensor], *, last: bool
+    ) -> list[Tensor]:
+        """The same by compiled code, so many tokens at once that what it works in stays small."""
+        wide = any(place.dim() == 2 for place in places)
+        places = [place.expand(3, -1) if wide and place.dim() == 1 else place for place in places]
+        for row, one in zip(rows, embeds, strict=True):
+            self._ready([row], len(one))
+        hidden: list[list[Tensor]] = [[] for _ in rows]
+        for some in parts([len(one) for one in embeds], AT_ONCE):
+            x = torch.cat([embeds[n][at : at + count] for n, at, count in some])
+            angles = self.angles.rows(torch.cat([places[n][..., at : at + count] for n, at, count in some], dim=-1))
+            ends = list(itertools.accumulate(count for _, _, count in some))
+            ended = [end - 1 for end, (n, at, count) in zip(ends, some, strict=True) if at + count == len(embeds[n])]
+            given = [(rows[n], count, at) for n, at, count in some]
+            found = native.read(x, given, angles, ended if last else range(len(x)))
+            taken = [1 if at + count == len(embeds[n]) else 0 for n, at, count in some] if last else None
+            for (n, _, _), one in zip(some, found.split(taken or [count for *_, count in some]), strict=True):
+                hidden[n].append(one)
+        self._took(rows, [len(one) for one in embeds])
+        logits = self._logits(torch.cat([part for one in hidden for part in one]))
+        return list(logits.split([sum(map(len, one)) for one in hidden]))
 
     def _hidden(self, works: Sequence[Work | Tree], embeds: Tensor, positions: Tensor, *, last: bool) -> Tensor:
         turn = self.angles.at(positions)
@@ -335,6 +363,22 @@ class LeanStepper:
         self._took(rows, [len(one) for one in embeds])
         hidden = output.last_hidden_state[:, -1]  # after the norm
         return self.decoder.head(hidden.to(self.decoder.dtype)).float()
+
+
+def parts(counts: Sequence[int], most: int) -> list[list[tuple[int, int, int]]]:
+    """Texts of so many tokens in parts of at most `most`: (number of the text, where it goes on, how many tokens)."""
+    found: list[list[tuple[int, int, int]]] = []
+    left = 0
+    for number, count in enumerate(counts):
+        at = 0
+        while at < count:
+            if not left:
+                found.append([])
+                left = most
+            some = min(count - at, left)
+            found[-1].append((number, at, some))
+            at, left = at + some, left - some
+    return found
 
 
 def _narrow(positions: Tensor) -> Tensor:

@@ -6,20 +6,11 @@
    numbers are the same whatever other rows there are, and however many threads. */
 
 #include <stdint.h>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 #include "attention.h"
 #include "model.h"
 #include "products.h"
-
-#ifdef _OPENMP
-INLINE int64_t which(void) { return omp_get_thread_num(); }
-INLINE int64_t how_many(void) { return omp_get_num_threads(); }
-#else
-INLINE int64_t which(void) { return 0; }
-INLINE int64_t how_many(void) { return 1; }
-#endif
+#include "read.h"
+#include "threads.h"
 
 /* Numbers of `scratch` that a step needs. */
 int64_t room(const decoder *all, int64_t rows, int64_t threads) {

@@ -14,6 +14,7 @@ typedef float eight __attribute__((vector_size(2 * LANES)));
 typedef float four __attribute__((vector_size(LANES)));
 typedef uint32_t bits __attribute__((vector_size(4 * LANES)));
 typedef uint32_t pairs __attribute__((vector_size(4 * LANES), aligned(2)));
+typedef uint32_t pair;
 typedef int32_t whole __attribute__((vector_size(4 * LANES)));
 typedef int8_t bytes __attribute__((vector_size(LANES), aligned(1)));
 typedef uint16_t halves __attribute__((vector_size(2 * LANES), aligned(2)));

@@ -1,0 +1,123 @@
+"""Many tokens by compiled code: as near to float32 as bfloat16 is, and the same whatever is read beside them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import test_engine_fast as small
+from imglish.engine import _fast_choice, _fast_weights, _native, fast
+from imglish.engine._fast_layout import MOST_MANY, Laid, Layout
+from imglish.engine._native_products import fits_many
+from imglish.engine.fast import LeanStepper, parts
+from test_engine_fast import made, reference, stepper_of, texts
+from test_engine_native import KINDS, compiled  # noqa: F401  # a fixture
+
+NEAR = 0.07  # of the spread of logits: what weights and keys of bfloat16 cost
+pytestmark = [
+    pytest.mark.skipif(not _native.reads(), reason="no compiler, or a processor without products of bfloat16"),
+    pytest.mark.usefixtures("compiled", "read_by_it"),
+]
+
+
+@pytest.fixture
+def read_by_it(compiled: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """A layout that is always for compiled code, keys in bfloat16, and calls that read no more than 48 tokens."""
+    layout = Layout(native=8, threads=2, many=True)
+    monkeypatch.setattr(_fast_weights, "layout_of", lambda weights: layout)
+    monkeypatch.setattr(
+        "imglish.engine.fast.choice.attention_of", lambda *about: (torch.bfloat16, _fast_choice.plain_attention)
+    )
+    monkeypatch.setattr(fast, "AT_ONCE", 48)
+
+
+def half(kind: str) -> tuple[Any, LeanStepper]:
+    model = made(kind).to(torch.bfloat16)
+    stepper = stepper_of(model)
+    assert stepper.native is not None
+    assert stepper.native.reads
+    return model, stepper
+
+
+def wanted_of(model: Any, ids: torch.Tensor) -> torch.Tensor:
+    found = reference(model.float(), ids)
+    model.to(torch.bfloat16)
+    return found
+
+
+def is_near(got: torch.Tensor, wanted: torch.Tensor) -> None:
+    assert got.shape == wanted.shape
+    assert (got.float() - wanted).abs().mean() / wanted.std() < NEAR
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("length", [2, 16, 33, 100])
+def test_a_prompt_has_the_logits_of_transformers(kind: str, length: int) -> None:
+    model, _ = half(kind)
+    (ids,) = texts(model, length + 3)
+    wanted = wanted_of(model, ids)
+    stepper = stepper_of(model)
+    logits, slots = stepper.prefill(ids[None, :length])
+    is_near(logits[0], wanted[length - 1])
+    is_near(stepper.extend([ids[length : length + 2].tolist()], slots)[0], wanted[length : length + 2])
+    is_near(stepper.step(ids[length + 2 :], slots)[0], wanted[length + 2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_texts_of_unequal_lengths_go_on_from_prefixes_in_parts(kind: str) -> None:
+    model, _ = half(kind)
+    first, second, *rows = texts(model, 71, 10, 21, 4, 37, 16)
+    every = [wanted_of(model, torch.cat((first, second, row)))[81:] for row in rows]
+    stepper = stepper_of(model)
+    _, (slot,) = stepper.prefill(first[None])
+    _, (longer,) = stepper.prefill(second[None], past=stepper.past(slot))
+    slots = stepper.fork(longer, len(rows))
+    for got, wanted in zip(stepper.extend([row.tolist() for row in rows], slots), every, strict=True):
+        is_near(got, wanted)
+
+
+@pytest.mark.parametrize("threads", [1, 3, 5])
+@pytest.mark.parametrize("kind", ["qwen2, window in upper layers", "llama with biases, tied", "qwen3"])
+def test_a_token_has_the_same_numbers_whatever_is_read_beside_it(kind: str, threads: int) -> None:
+    model, stepper = half(kind)
+    before, *rows = texts(model, 18, 7, 20, 5, 16, 11)
+    past = stepper.past(stepper.prefill(before[None])[1][0])
+    begun = [stepper.prefill(row[:1][None], past=past)[1] for row in rows]
+    alone = [stepper.extend([row.tolist()], slots)[0] for row, slots in zip(rows, begun, strict=True)]
+    was = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        slots = [stepper.prefill(row[:1][None], past=past)[1][0] for row in rows]
+        for got, wanted in zip(stepper.extend([row.tolist() for row in rows], slots), alone, strict=True):
+            assert torch.equal(got, wanted)
+    finally:
+        torch.set_num_threads(was)
+
+
+def test_positions_of_three_kinds_turn_each_a_part_of_a_head() -> None:
+    model, stepper = half("llama")
+    (ids,) = texts(model, 30)
+    plain, _ = stepper.prefill(ids[None])
+    wide = torch.arange(30).expand(3, 1, -1).clone()
+    same, _ = stepper.prefill(ids[None], positions=wide)
+    assert torch.equal(plain, same)
+
+
+@pytest.mark.parametrize("rows", [9, 16, 40, MOST_MANY])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_a_product_alone_is_that_of_torch(rows: int, has_bias: bool) -> None:
+    made = torch.Generator().manual_seed(rows)
+    weight, x = (torch.randn(n, 96, generator=made).bfloat16() for n in (160, rows))
+    bias = torch.randn(160, generator=made).bfloat16() if has_bias else None
+    assert fits_many(weight)
+    got = Laid(weight, None, bias, Layout(many=True))(x)
+    wanted = torch.nn.functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
+    assert (got - wanted).abs().max() < 2**-8 * wanted.abs().max()
+
+
+def test_texts_are_cut_where_a_call_is_full() -> None:
+    assert parts([3, 10, 0, 2], 6) == [[(0, 0, 3), (1, 0, 3)], [(1, 3, 6)], [(1, 9, 1), (3, 0, 2)]]
+    assert parts([], 6) == []
+    assert small.SMALL["hidden_size"] % 32 == 0
