@@ -19,6 +19,7 @@ from torch.nn import functional
 
 from imglish.engine import _pages
 from imglish.engine._fast_layout import Laid, Layout, layout_of, packed
+from imglish.engine._flat import flat, is_listened_to, parameters
 from imglish.engine._quantized_plain import joined
 
 KNOWN = frozenset(
@@ -169,7 +170,7 @@ def find(model: Any) -> tuple[Any, Any]:
     if _activation(body.layers[0].mlp) not in ACTIVATIONS:
         raise NotLean(f"its activation is {_activation(body.layers[0].mlp)}")
     for module in (*body.modules(), head):
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+        if is_listened_to(module):
             raise NotLean(f"somebody listens to a module of the kind {type(module).__name__}")
     _check_modules(body, head)
     return body, head
@@ -194,10 +195,14 @@ def _check_modules(body: Any, head: Any) -> None:
 
 def stamp(model: Any) -> tuple[int, ...]:
     """Changes whenever a parameter of the decoder, or what turns its tokens, is replaced, moved or written to."""
-    body, head = find(model)
-    tensors = (*body.parameters(), *body.rotary_emb.buffers())
+    tree = flat(model)
+    known: tuple[Any, Any] | None = tree.known
+    if known is None or model.training or any(map(is_listened_to, (*known, *flat(known[0]).modules))):
+        known = tree.known = find(model)
+    body, head = known
+    tensors = (*parameters(body), *body.rotary_emb.buffers())
     numbers = [number for tensor in tensors for number in (tensor.data_ptr(), tensor._version)]
-    return (id(body), id(head), *numbers, *(weight._version for weight in head.parameters()))
+    return (tree.number, id(body), id(head), *numbers, *(weight._version for weight in head.parameters()))
 
 
 def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, layout: Layout) -> Layer:

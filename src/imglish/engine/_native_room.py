@@ -1,4 +1,4 @@
-"""Memory that compiled code works in, kept from one call to the next: new memory costs more than what it is used for."""
+"""Memory that compiled code works in, kept from one call to the next: new memory costs more than its use."""
 
 from __future__ import annotations
 

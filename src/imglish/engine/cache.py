@@ -10,6 +10,8 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator, MutableMapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from imglish.engine._flat import flat, parameters
+
 if TYPE_CHECKING:
     from imglish.engine._shelf import Shelf
     from imglish.families._base import Loaded
@@ -30,7 +32,7 @@ class Kind(NamedTuple):
 def kind_of(loaded: Loaded) -> Kind:
     """The kind of a model as it is now; training it, or switching an adapter, changes the kind."""
     model = loaded.model
-    weights = hash(tuple((one.data_ptr(), one._version) for one in model.parameters()))
+    weights = hash(tuple((one.data_ptr(), one._version) for one in parameters(model)))
     pictures = getattr(loaded.processor, "image_processor", None)
     preprocessing = repr(sorted((name, repr(value)) for name, value in getattr(pictures, "__dict__", {}).items()))
     return Kind(loaded.family.name, str(model.dtype), weights, _adapter(model), preprocessing)
@@ -40,7 +42,8 @@ def _adapter(model: Any) -> str:
     """Which adapters are switched on, with their strengths; empty where there are none."""
     names = ("_active_adapter", "_disable_adapters", "merged_adapters", "scaling")
     found = []
-    for name, module in model.named_modules():
+    tree = flat(model)
+    for name, module in zip(("", *tree.names), (model, *tree.modules), strict=True):
         if "_active_adapter" in module.__dict__:
             found.append((name, *(repr(module.__dict__.get(one)) for one in names)))
     return repr(found) if found else ""
