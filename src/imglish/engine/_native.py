@@ -92,7 +92,9 @@ def _typed_many(library: ctypes.CDLL) -> None:
     library.multiply_many.argtypes = [place, number, place, number, place, place, number]
     library.room_many.argtypes, library.room_many.restype = [place, place, number, number, number], number
     library.read_many.argtypes = [place, place, number, number, place, place, number, place, place, number]
-    library.multiply_many.restype = library.read_many.restype = None
+    library.room_look.argtypes, library.room_look.restype = [place, number, number, number], number
+    library.look_many.argtypes = [place, number, number, place, place, place, number]
+    library.multiply_many.restype = library.read_many.restype = library.look_many.restype = None
 
 
 def _compiler() -> list[str]:

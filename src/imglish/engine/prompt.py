@@ -18,6 +18,7 @@ from torch import Tensor
 from imglish.core.errors import InputError
 from imglish.core.results import Receipt
 from imglish.core.types import Request
+from imglish.engine._fast_looking import quick_looks
 from imglish.engine.cache import Kind, kind_of
 from imglish.families._base import Loaded, Seen
 from imglish.families._hub import HubFamily, Row, View
@@ -183,7 +184,7 @@ def _viewer(loaded: Loaded, family: HubFamily, row: Row, first: int, last: int) 
 def look_at(loaded: Loaded, items: Sequence[Item]) -> list[tuple[Item, tuple[Tensor, ...]]]:
     """Items and what the encoder makes of them, all at once; several only where the family's pictures are alike."""
     views = [view for item in items for view in item.views()]
-    with torch.inference_mode():
+    with torch.inference_mode(), quick_looks(loaded.model):
         layers = loaded.family.features(loaded, views)  # type: ignore[attr-defined]  # only families of checkpoints
         parts = [layer.split([item.count for item in items]) for layer in layers]
         made = [tuple(part.clone() for part in one) for one in zip(*parts, strict=True)]

@@ -7,6 +7,8 @@
 
 #ifdef MANY
 #define CACHED (768 << 10) /* bytes of tokens that are read again for each of the outputs */
+#define NEAR 8             /* steps of weights that stand in the nearest cache */
+#define FEW 4              /* blocks up to which that is not worth it */
 #define LINE 64
 
 /* Blocks of tokens that take part: `number[0]` to `number[count - 1]`. */
@@ -14,69 +16,101 @@ typedef struct { const int64_t *number; int64_t count; } blocks;
 
 INLINE int64_t part_of(int64_t all, int64_t mine, int64_t of) { return all * mine / of; }
 
-/* to [block][output][lane], set or added to, of from [block][steps][pairs][lane]; this worker's outputs. */
+/* How many of so many blocks meet the weights together: equal parts of them, in twos, that stand in the cache. */
+INLINE int64_t at_once(int64_t inputs, int64_t count) {
+    int64_t most = CACHED / (LINE / 2 * inputs) / 2, pairs = (count + 1) / 2;
+    if (most < 1) most = 1;
+    int64_t times = (pairs + most - 1) / most;
+    return times ? 2 * ((pairs + times - 1) / times) : 2;
+}
+
+/* The weights of the next outputs, asked for in equal shares while these meet all tokens that stand in the cache. */
+INLINE soon coming(const char *first, const char *second, int64_t blocks) {
+    int64_t squares = (blocks + 1) / 2;
+    return (soon){first, second, (SIDE + squares - 1) / squares};
+}
+
+/* to [block][output][lane], set or added to, of from [block][steps][pairs][lane]; this worker's outputs. Of many
+   tokens NEAR x DEEP inputs are summed at a time: that much of the weights stands in the nearest cache. */
 static void products(const matrix *by, int64_t inputs, const pair *from, blocks some, float *to, int fresh,
                      worker one) {
-    int64_t steps = inputs / DEEP, units = by->outputs / DEEP, together = CACHED / (LINE / 2 * inputs) & ~1;
-    if (together < 2) together = 2;
-    for (int64_t begin = 0; begin < some.count; begin += together)
+    int64_t steps = inputs / DEEP, units = by->outputs / DEEP, together = at_once(inputs, some.count);
+    for (int64_t begin = 0; begin < some.count; begin += together) {
+        int64_t end = begin + together < some.count ? begin + together : some.count;
+        int64_t deep = end - begin > FEW ? NEAR : steps;
         for (int64_t n = part_of(units, one.mine, one.of); n < part_of(units, one.mine + 1, one.of); n++) {
             const char *weight = (const char *)by->weight + n * DEEP * inputs * 2;
-            for (int64_t i = begin; i < begin + together && i < some.count; i += 2) {
-                int columns = i + 1 < some.count ? 2 : 1;
-                int64_t block = some.number[i], other = some.number[i + columns - 1];
-                float *low = to + (block * by->outputs + n * DEEP) * SIDE;
-                float *high = to + (other * by->outputs + n * DEEP) * SIDE;
-                float *found[4] = {low, high, low + STEP, high + STEP};
-                const pair *x = from + block * steps * STEP, *z = from + other * steps * STEP;
-                const char *second = weight + SIDE * inputs * 2;
-                if (columns > 1) square(weight, second, inputs * 2, LINE, x, z, steps, found, fresh, 2);
-                else square(weight, second, inputs * 2, LINE, x, z, steps, found, fresh, 1);
-                for (int64_t o = 0; by->bias && o < DEEP; o++) {
-                    many bias = spread(by->bias[n * DEEP + o]);
-                    store(low, o * SIDE, load(low, o * SIDE) + bias, 0);
-                    if (columns > 1) store(high, o * SIDE, load(high, o * SIDE) + bias, 0);
+            soon next = coming(weight + DEEP * inputs * 2, weight + (DEEP + SIDE) * inputs * 2, end - begin);
+            for (int64_t k = 0; k < steps; k += deep)
+                for (int64_t i = begin; i < end; i += 2) {
+                    int columns = i + 1 < end ? 2 : 1;
+                    int64_t block = some.number[i], other = some.number[i + columns - 1];
+                    int64_t some_of = steps - k < deep ? steps - k : deep;
+                    float *low = to + (block * by->outputs + n * DEEP) * SIDE;
+                    float *high = to + (other * by->outputs + n * DEEP) * SIDE;
+                    float *found[4] = {low, high, low + STEP, high + STEP};
+                    const pair *x = from + (block * steps + k) * STEP, *z = from + (other * steps + k) * STEP;
+                    const char *here = weight + k * LINE, *second = here + SIDE * inputs * 2;
+                    int is_first = fresh && !k;
+                    if (columns > 1) square(here, second, inputs * 2, LINE, x, z, some_of, found, is_first, 2, next);
+                    else square(here, second, inputs * 2, LINE, x, z, some_of, found, is_first, 1, next);
+                    next.first += some_of * next.lines * LINE, next.second += some_of * next.lines * LINE;
                 }
+            for (int64_t i = begin; by->bias && i < end; i++) {
+                float *low = to + (some.number[i] * by->outputs + n * DEEP) * SIDE;
+                for (int64_t o = 0; o < DEEP; o++) store(low, o * SIDE, load(low, o * SIDE) + by->bias[n * DEEP + o], 0);
             }
         }
+    }
 }
 
-INLINE many activated(many gate, int activation) {
-    many inner = activation ? 1.5957691216f * (gate + 0.044715f * gate * gate * gate) : gate;
-    return gate / (1.0f + power(-inner));
+enum { SWISH, TANH, LOGISTIC }; /* SiLU; GELU by tanh; GELU by a logistic function (Hendrycks and Gimpel 2016) */
+INLINE many activated(many x, int64_t how) {
+    many inner = how == TANH ? 1.5957691216f * (x + 0.044715f * x * x * x) : how == LOGISTIC ? 1.702f * x : x;
+    return x / (1.0f + power(-inner));
 }
 
-/* What stands between up and down, as it is multiplied; this worker's part. */
-static void gated_many(const decoder *all, const layer *this, const pair *from, blocks some, pair *to, worker one) {
-    const matrix *by = &this->up;
-    int64_t inputs = all->hidden, steps = inputs / DEEP, units = all->wide / SIDE, wide = all->wide / DEEP * STEP;
-    int64_t together = CACHED / (LINE / 2 * inputs) & ~1;
+/* What is multiplied by `down`, (wide) outputs after the activation; with `gates` those are gates of as many more. */
+static void gated_many(const matrix *by, int64_t inputs, int64_t wide, int64_t how, const pair *from, blocks some,
+                       pair *to, int gates, worker one) {
+    int64_t steps = inputs / DEEP, each = gates ? SIDE : DEEP, units = wide / each, together = at_once(inputs, some.count);
     float sums[4 * STEP] __attribute__((aligned(LINE)));
     float *found[4] = {sums, sums + STEP, sums + 2 * STEP, sums + 3 * STEP};
-    if (together < 2) together = 2;
-    for (int64_t begin = 0; begin < some.count; begin += together)
+    for (int64_t begin = 0; begin < some.count; begin += together) {
+        int64_t end = begin + together < some.count ? begin + together : some.count;
         for (int64_t n = part_of(units, one.mine, one.of); n < part_of(units, one.mine + 1, one.of); n++) {
-            const char *gate = (const char *)by->weight + n * SIDE * inputs * 2, *up = gate + all->wide * inputs * 2;
-            for (int64_t i = begin; i < begin + together && i < some.count; i += 2) {
-                int columns = i + 1 < some.count ? 2 : 1;
+            int64_t other = gates ? wide + n * SIDE : n * DEEP + SIDE; /* number of the second 16 outputs */
+            const char *first = (const char *)by->weight + n * each * inputs * 2;
+            const char *second = (const char *)by->weight + other * inputs * 2;
+            soon next = coming(first + each * inputs * 2, second + each * inputs * 2, end - begin);
+            for (int64_t i = begin; i < end; i += 2) {
+                int columns = i + 1 < end ? 2 : 1;
                 int64_t block[2] = {some.number[i], some.number[i + columns - 1]};
                 const pair *x = from + block[0] * steps * STEP, *z = from + block[1] * steps * STEP;
-                if (columns > 1) square(gate, up, inputs * 2, LINE, x, z, steps, found, 1, 2);
-                else square(gate, up, inputs * 2, LINE, x, z, steps, found, 1, 1);
-                for (int c = 0; c < columns; c++) {
-                    pair *place = to + block[c] * wide + n / 2 * STEP + n % 2 * (STEP / 2);
-                    for (int o = 0; o < SIDE; o += 2) {
-                        many each[2];
-                        for (int k = 0; k < 2; k++) {
-                            many g = load(found[c], (o + k) * SIDE), u = load(found[2 + c], (o + k) * SIDE);
-                            if (by->bias) g += by->bias[n * SIDE + o + k], u += by->bias[all->wide + n * SIDE + o + k];
-                            each[k] = activated(g, all->activation) * u;
+                if (columns > 1) square(first, second, inputs * 2, LINE, x, z, steps, found, 1, 2, next);
+                else square(first, second, inputs * 2, LINE, x, z, steps, found, 1, 1, next);
+                next.first += steps * next.lines * LINE, next.second += steps * next.lines * LINE;
+                for (int c = 0; c < columns; c++)
+                    for (int half = 0; half < (gates ? 1 : 2); half++) {
+                        int64_t outcome = n * each + half * SIDE;
+                        pair *place = to + (block[c] * wide + outcome) / 2 * SIDE;
+                        for (int o = 0; o < SIDE; o += 2) {
+                            many made[2];
+                            for (int k = 0; k < 2; k++) {
+                                many g = load(found[c + 2 * half], (o + k) * SIDE), u = load(found[c + 2], (o + k) * SIDE);
+                                if (by->bias) g += by->bias[outcome + o + k], u += by->bias[other + o + k];
+                                made[k] = activated(g, how) * (gates ? u : spread(1));
+                            }
+                            paired(place + o / 2 * SIDE, made[0], made[1]);
                         }
-                        paired(place + o / 2 * SIDE, each[0], each[1]);
                     }
-                }
             }
         }
+    }
+}
+
+INLINE many chosen(whole which, many value, many other) {
+    return (many)(((bits)value & (bits)which) | ((bits)other & ~(bits)which));
 }
 
 /* A block of x [size][lane] after a norm, as it is multiplied. */

@@ -142,10 +142,6 @@ static void values_of(const segment *from, int64_t size, pair *to) {
         }
 }
 
-INLINE many chosen(whole which, many value, many other) {
-    return (many)(((bits)value & (bits)which) | ((bits)other & ~(bits)which));
-}
-
 /* One key head of one text: every `parts`th of its blocks. What is sought is kept in memory of the worker's own. */
 static void attended_many(const decoder *all, int64_t number, const text *one, int64_t head, const char *wanted,
                           int64_t part, int64_t parts, const desk *at, char *memory) {
@@ -178,7 +174,7 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
         if (wanted && !wanted[block]) continue;
         int64_t shift = block * SIDE - one->first; /* of the first lane in the text */
         int64_t last = shift + SIDE < one->count ? shift + SIDE : one->count;
-        whole stands;
+        whole stands = {0};
         uint16_t inside = 0;
         for (int lane = 0; lane < SIDE; lane++) {
             int64_t where = shift + lane;
@@ -199,7 +195,7 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
                     const char *first = key + SIDE <= each[s].length ? here : tail;
                     const char *second = key + CHUNK <= each[s].length ? here + SIDE * size * 2 : tail;
                     square(first, second, size * 2, LINE, asking, 0, size / DEEP,
-                           (float *const[4]){to, 0, to + STEP, 0}, 1, 1);
+                           (float *const[4]){to, 0, to + STEP, 0}, 1, 1, (soon){0});
                     int32_t now = (int32_t)(each[s].begin + key);
                     int all_seen = key + CHUNK <= length && now + CHUNK - 1 <= stands[0] &&
                                    (!this->window || stands[SIDE - 1] - now < this->window);
@@ -225,7 +221,8 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
             many scale = 1.0f / total;
             for (int64_t d = 0; d < size; d += DEEP) {
                 const char *from = (const char *)(values + d / SIDE * STEP);
-                square(from, from + STEP * 4, LINE, size / SIDE * STEP * 4, weights, 0, keys / CHUNK, found, 1, 1);
+                square(from, from + STEP * 4, LINE, size / SIDE * STEP * 4, weights, 0, keys / CHUNK, found, 1, 1,
+                       (soon){0});
                 int64_t outcome = query * size + d;
                 pair *y = at->seen + (block * (all->heads * size / DEEP) + outcome / DEEP) * STEP;
                 for (int k = 0; k < DEEP; k += 2) {
@@ -287,7 +284,7 @@ void read_many(const decoder *all, const text *texts, int64_t count, int64_t tok
                 cleaned_many(at.x + rest.number[i] * hidden * SIDE, hidden, this->before_mlp, this->epsilon_mlp,
                              at.clean + rest.number[i] * hidden / 2 * SIDE);
 #pragma omp barrier
-            gated_many(all, this, at.clean, rest, at.middle, one);
+            gated_many(&this->up, hidden, all->wide, all->activation, at.clean, rest, at.middle, 1, one);
 #pragma omp barrier
             products(&this->down, all->wide, at.middle, rest, at.x, 0, one);
 #pragma omp barrier

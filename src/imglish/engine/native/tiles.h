@@ -34,19 +34,32 @@ INLINE void begin_tiles(void *before) {
     _tile_storeconfig(before);
     __asm__ volatile("" ::: "memory");
     _tile_loadconfig(&all_whole);
+#else
+    (void)before;
 #endif
 }
 INLINE void end_tiles(void *before) {
 #ifdef TILES
     if (((shapes *)before)->palette) _tile_loadconfig(before);
     else _tile_release();
+#else
+    (void)before;
 #endif
+}
+
+/* Weights that come soon are asked for meanwhile: so many lines of each of two places at every step. */
+typedef struct { const char *first, *second; int64_t lines; } soon;
+INLINE void asked_for(const soon *one, int64_t k) {
+    for (int64_t line = k * one->lines; line < (k + 1) * one->lines; line++) {
+        __builtin_prefetch(one->first + line * 64, 0, 2);
+        __builtin_prefetch(one->second + line * 64, 0, 2);
+    }
 }
 
 /* Sums [row of a][lane of b] of 2 x 2 tiles, added to what is in `found` but where `fresh`: (a, b), (a, other),
    (second, b), (second, other). Rows of a and second are `stride` bytes apart, steps `far` bytes. */
 INLINE void square(const char *a, const char *second, int64_t stride, int64_t far, const pair *b, const pair *other,
-                   int64_t steps, float *const *found, int fresh, int columns) {
+                   int64_t steps, float *const *found, int fresh, int columns, soon next) {
 #ifdef TILES
     __asm__ volatile("" ::: "memory"); /* GCC does not know that tiles are read from memory */
     if (fresh) {
@@ -70,6 +83,7 @@ INLINE void square(const char *a, const char *second, int64_t stride, int64_t fa
             _tile_loadd(7, other + k * STEP, 64);
             _tile_dpbf16ps(1, 4, 7);
         }
+        asked_for(&next, k);
         _tile_loadd(5, second + k * far, stride);
         _tile_dpbf16ps(2, 5, 6);
         if (columns > 1) _tile_dpbf16ps(3, 5, 7);
@@ -81,6 +95,7 @@ INLINE void square(const char *a, const char *second, int64_t stride, int64_t fa
         _tile_stored(3, found[3], 64);
     }
 #else
+    (void)next;
     for (int part = 0; part < 8; part++) { /* 4 rows by 2 tiles at once, of a and then of second */
         const char *from = (part < 4 ? a : second) + part % 4 * 4 * stride;
         float *low = found[part / 4 * 2] + part % 4 * 4 * SIDE, *high = found[part / 4 * 2 + 1] + part % 4 * 4 * SIDE;
