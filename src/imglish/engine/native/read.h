@@ -142,9 +142,12 @@ static void values_of(const segment *from, int64_t size, pair *to) {
         }
 }
 
+/* Whose prefix a worker has laid out; texts that share one follow one another. */
+typedef struct { const group *among; int64_t number, head; } prepared;
+
 /* One key head of one text: every `parts`th of its blocks. What is sought is kept in memory of the worker's own. */
 static void attended_many(const decoder *all, int64_t number, const text *one, int64_t head, const char *wanted,
-                          int64_t part, int64_t parts, const desk *at, char *memory) {
+                          int64_t part, int64_t parts, const desk *at, prepared *known, char *memory) {
     const layer *this = all->layer + number;
     const group *among = one->row.group;
     int64_t size = all->size, queries = all->heads / all->key_heads, flat = this->qkv.outputs, segments = among->parts + 1;
@@ -155,17 +158,19 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
     found[2] = found[0] + STEP;
     char *tails = (char *)(found[0] + 2 * STEP);
     segment *each = (segment *)(tails + at->parts * SIDE * size * 2);
-    int64_t begin = 0, before = 0; /* tokens, and chunks, of the prefix */
+    int64_t begin = 0;
+    int is_known = known->among == among && known->number == number && known->head == head;
+    *known = (prepared){among, number, head};
     pair *place = values;
     for (int64_t s = 0; s < segments; s++) {
         int own = s == among->parts;
         const piece *from = own ? among->own + number : among->prefix + s * all->layers + number;
         const char *keys = from->keys + 2 * (head * from->head + (own ? one->row.index * from->row : 0));
         each[s] = (segment){keys, keys + 2 * from->values, own ? one->row.own + one->count : among->lengths[s], begin};
-        values_of(each + s, size, place);
+        if (own || !is_known) values_of(each + s, size, place);
         int64_t chunks = (each[s].length + CHUNK - 1) / CHUNK, rest = each[s].length % SIDE;
         place += chunks * (size / SIDE) * STEP;
-        begin += each[s].length, before += own ? 0 : chunks;
+        begin += each[s].length;
         memset(tails + s * SIDE * size * 2, 0, (size_t)(SIDE * size * 2));
         memcpy(tails + s * SIDE * size * 2, keys + (each[s].length - rest) * size * 2, (size_t)(rest * size * 2));
     }
@@ -255,6 +260,7 @@ void read_many(const decoder *all, const text *texts, int64_t count, int64_t tok
     {
         worker one = {which(), how_many(), 0};
         char before[LINE] __attribute__((aligned(LINE))), *memory = at.own + one.mine * at.each;
+        prepared known = {0, 0, 0};
         begin_tiles(before);
         for (int64_t b = part_of(every, one.mine, one.of); b < part_of(every, one.mine + 1, one.of); b++)
             entered(all, texts, count, x, b, tokens, &at);
@@ -276,7 +282,7 @@ void read_many(const decoder *all, const text *texts, int64_t count, int64_t tok
             units = all->key_heads * count * parts;
             for (int64_t u = part_of(units, one.mine, one.of); u < part_of(units, one.mine + 1, one.of); u++)
                 attended_many(all, n, texts + u / parts % count, u / parts / count, is_last ? wanted : 0, u % parts,
-                              parts, &at, memory);
+                              parts, &at, &known, memory);
 #pragma omp barrier
             products(&this->out, wide, at.seen, rest, at.x, 0, one);
 #pragma omp barrier
