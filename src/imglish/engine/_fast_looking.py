@@ -25,6 +25,7 @@ from imglish.engine._native_products import MANY, Matrix, fits_many, matrix
 KNOWN = ("CLIPEncoderLayer", "SiglipEncoderLayer")
 ACTIVATIONS = {"GELUTanh": 1, "QuickGELUActivation": 2}  # as in native/many.h
 MATRICES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
+AT_ONCE = 2048  # places of pictures: more at once take more memory, and no less time
 CAPTURES = "transformers.utils.output_capturing"  # whose hooks note what is asked for; of inner modules nothing is
 
 
@@ -71,11 +72,13 @@ def looked(layer: Any, x: Tensor) -> Tensor:
     coder, threads = _coder(layer), torch.get_num_threads()
     x = x.contiguous()
     found = torch.empty_like(x)
-    pictures, tokens = x.shape[:2]
-    with _native_room.place(library.room_look(byref(coder), pictures, tokens, threads)) as scratch:
-        library.look_many(
-            byref(coder), pictures, tokens, x.data_ptr(), found.data_ptr(), scratch.data_ptr(), threads
-        )  # fmt: skip
+    tokens = x.shape[1]
+    together = max(AT_ONCE // tokens, 1)
+    with _native_room.place(library.room_look(byref(coder), min(together, len(x)), tokens, threads)) as scratch:
+        for some, to in zip(x.split(together), found.split(together), strict=True):
+            library.look_many(
+                byref(coder), len(some), tokens, some.data_ptr(), to.data_ptr(), scratch.data_ptr(), threads
+            )  # fmt: skip
     return found
 
 

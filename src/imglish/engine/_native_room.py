@@ -17,7 +17,10 @@ _spare: list[Tensor] = []  # places that nobody works in now; each call takes on
 @contextmanager
 def place(size: int) -> Iterator[Tensor]:
     """So many bytes at least, with anything in them."""
-    found = _spare.pop() if _spare else torch.empty(0, dtype=torch.uint8)
+    try:
+        found = _spare.pop()
+    except IndexError:
+        found = torch.empty(0, dtype=torch.uint8)
     if found.nbytes < size:
         found = _pages.mapped((max(size + size // 4, _pages.PAGE),), torch.empty(0, dtype=torch.uint8))
     yield found

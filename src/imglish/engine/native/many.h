@@ -30,11 +30,50 @@ INLINE soon coming(const char *first, const char *second, int64_t blocks) {
     return (soon){first, second, (SIDE + squares - 1) / squares};
 }
 
+static void biased(const matrix *by, int64_t n, blocks some, float *to) {
+    for (int64_t i = 0; by->bias && i < some.count; i++) {
+        float *low = to + (some.number[i] * by->outputs + n * DEEP) * SIDE;
+        for (int64_t o = 0; o < DEEP; o++) store(low, o * SIDE, load(low, o * SIDE) + by->bias[n * DEEP + o], 0);
+    }
+}
+
+#ifdef TILES
+/* DEEP outputs for up to FEW blocks, to [block][output][lane] with `far` numbers from block to block. Processors bring
+   in ahead of time what is read in order, at one place of a page: of two rows in a page one comes after the other. */
+static void read_once(const char *weight, int64_t inputs, const pair *from, blocks some, float *to,
+                      const int64_t *places, int64_t far, int fresh) {
+    int64_t steps = inputs / DEEP, bytes = inputs * 2, joined = 2 * bytes <= PAGE ? 2 : 1;
+    for (int64_t part = 0; part < 2; part++) {
+        const char *a = weight + part * bytes * (joined == 2 ? 1 : SIDE);
+        const pair *b[FEW] = {0};
+        float *found[FEW] = {0};
+        for (int64_t i = 0; i < some.count; i++) {
+            b[i] = from + some.number[i] * steps * STEP;
+            found[i] = to + places[i] * far + part * (joined == 2 ? SIDE : STEP);
+        }
+        if (some.count == 0) return;
+        if (some.count == 1) tall(a, joined * bytes, b, steps, found, joined * LINE, fresh, 1);
+        else if (some.count == 2) tall(a, joined * bytes, b, steps, found, joined * LINE, fresh, 2);
+        else if (some.count == 3) tall(a, joined * bytes, b, steps, found, joined * LINE, fresh, 3);
+        else tall(a, joined * bytes, b, steps, found, joined * LINE, fresh, 4);
+    }
+}
+#endif
+
 /* to [block][output][lane], set or added to, of from [block][steps][pairs][lane]; this worker's outputs. Of many
    tokens NEAR x DEEP inputs are summed at a time: that much of the weights stands in the nearest cache. */
 static void products(const matrix *by, int64_t inputs, const pair *from, blocks some, float *to, int fresh,
                      worker one) {
     int64_t steps = inputs / DEEP, units = by->outputs / DEEP, together = at_once(inputs, some.count);
+#ifdef TILES
+    int64_t last = some.count <= FEW ? part_of(units, one.mine + 1, one.of) : 0;
+    for (int64_t n = part_of(units, one.mine, one.of); n < last; n++) {
+        const char *weight = (const char *)by->weight + n * DEEP * inputs * 2;
+        read_once(weight, inputs, from, some, to + n * DEEP * SIDE, some.number, by->outputs * SIDE, fresh);
+        biased(by, n, some, to);
+    }
+    if (some.count <= FEW) return;
+#endif
     for (int64_t begin = 0; begin < some.count; begin += together) {
         int64_t end = begin + together < some.count ? begin + together : some.count;
         int64_t deep = end - begin > FEW ? NEAR : steps;
@@ -56,10 +95,7 @@ static void products(const matrix *by, int64_t inputs, const pair *from, blocks 
                     else square(here, second, inputs * 2, LINE, x, z, some_of, found, is_first, 1, next);
                     next.first += some_of * next.lines * LINE, next.second += some_of * next.lines * LINE;
                 }
-            for (int64_t i = begin; by->bias && i < end; i++) {
-                float *low = to + (some.number[i] * by->outputs + n * DEEP) * SIDE;
-                for (int64_t o = 0; o < DEEP; o++) store(low, o * SIDE, load(low, o * SIDE) + by->bias[n * DEEP + o], 0);
-            }
+            biased(by, n, (blocks){some.number + begin, end - begin}, to);
         }
     }
 }
@@ -70,18 +106,48 @@ INLINE many activated(many x, int64_t how) {
     return x / (1.0f + power(-inner));
 }
 
+/* SIDE outputs of one block, from number `outcome` on, as they are multiplied by `down`; `up` may be NULL. */
+static void passed(const matrix *by, int64_t how, const float *gate, const float *up, int64_t wide, int64_t outcome,
+                   pair *block) {
+    pair *place = block + outcome / 2 * SIDE;
+    for (int o = 0; o < SIDE; o += 2) {
+        many made[2];
+        for (int k = 0; k < 2; k++) {
+            many g = load(gate, (o + k) * SIDE), u = up ? load(up, (o + k) * SIDE) : spread(1);
+            if (by->bias) g += by->bias[outcome + o + k];
+            if (by->bias && up) u += by->bias[wide + outcome + o + k];
+            made[k] = activated(g, how) * u;
+        }
+        paired(place + o / 2 * SIDE, made[0], made[1]);
+    }
+}
+
 /* What is multiplied by `down`, (wide) outputs after the activation; with `gates` those are gates of as many more. */
 static void gated_many(const matrix *by, int64_t inputs, int64_t wide, int64_t how, const pair *from, blocks some,
                        pair *to, int gates, worker one) {
-    int64_t steps = inputs / DEEP, each = gates ? SIDE : DEEP, units = wide / each, together = at_once(inputs, some.count);
-    float sums[4 * STEP] __attribute__((aligned(LINE)));
+    int64_t steps = inputs / DEEP, each = gates ? SIDE : DEEP, units = wide / each;
+    int64_t together = at_once(inputs, some.count);
+    const char *weight = by->weight;
+    float sums[2 * FEW * 2 * STEP] __attribute__((aligned(LINE)));
     float *found[4] = {sums, sums + STEP, sums + 2 * STEP, sums + 3 * STEP};
+#ifdef TILES
+    int64_t begin = part_of(wide / DEEP, one.mine, one.of), end = part_of(wide / DEEP, one.mine + 1, one.of);
+    for (int64_t n = begin; gates && some.count <= FEW && n < end; n++) {
+        const int64_t places[FEW] = {0, 1, 2, 3};
+        float *up = sums + FEW * 2 * STEP;
+        read_once(weight + n * DEEP * inputs * 2, inputs, from, some, sums, places, 2 * STEP, 1);
+        read_once(weight + (wide + n * DEEP) * inputs * 2, inputs, from, some, up, places, 2 * STEP, 1);
+        for (int64_t i = 0; i < 2 * some.count; i++)
+            passed(by, how, sums + i * STEP, up + i * STEP, wide, n * DEEP + i % 2 * SIDE,
+                   to + some.number[i / 2] * wide / 2 * SIDE);
+    }
+    if (gates && some.count <= FEW) return;
+#endif
     for (int64_t begin = 0; begin < some.count; begin += together) {
         int64_t end = begin + together < some.count ? begin + together : some.count;
         for (int64_t n = part_of(units, one.mine, one.of); n < part_of(units, one.mine + 1, one.of); n++) {
             int64_t other = gates ? wide + n * SIDE : n * DEEP + SIDE; /* number of the second 16 outputs */
-            const char *first = (const char *)by->weight + n * each * inputs * 2;
-            const char *second = (const char *)by->weight + other * inputs * 2;
+            const char *first = weight + n * each * inputs * 2, *second = weight + other * inputs * 2;
             soon next = coming(first + each * inputs * 2, second + each * inputs * 2, end - begin);
             for (int64_t i = begin; i < end; i += 2) {
                 int columns = i + 1 < end ? 2 : 1;
@@ -90,20 +156,11 @@ static void gated_many(const matrix *by, int64_t inputs, int64_t wide, int64_t h
                 if (columns > 1) square(first, second, inputs * 2, LINE, x, z, steps, found, 1, 2, next);
                 else square(first, second, inputs * 2, LINE, x, z, steps, found, 1, 1, next);
                 next.first += steps * next.lines * LINE, next.second += steps * next.lines * LINE;
-                for (int c = 0; c < columns; c++)
-                    for (int half = 0; half < (gates ? 1 : 2); half++) {
-                        int64_t outcome = n * each + half * SIDE;
-                        pair *place = to + (block[c] * wide + outcome) / 2 * SIDE;
-                        for (int o = 0; o < SIDE; o += 2) {
-                            many made[2];
-                            for (int k = 0; k < 2; k++) {
-                                many g = load(found[c + 2 * half], (o + k) * SIDE), u = load(found[c + 2], (o + k) * SIDE);
-                                if (by->bias) g += by->bias[outcome + o + k], u += by->bias[other + o + k];
-                                made[k] = activated(g, how) * (gates ? u : spread(1));
-                            }
-                            paired(place + o / 2 * SIDE, made[0], made[1]);
-                        }
-                    }
+                for (int c = 0; c < columns; c++) {
+                    pair *here = to + block[c] * wide / 2 * SIDE;
+                    passed(by, how, found[c], gates ? found[2 + c] : 0, wide, n * each, here);
+                    if (!gates) passed(by, how, found[2 + c], 0, wide, n * each + SIDE, here);
+                }
             }
         }
     }
@@ -135,8 +192,8 @@ void multiply_many(const matrix *by, int64_t inputs, const uint16_t *x, int64_t 
         worker one = {which(), how_many(), 0};
         char before[LINE] __attribute__((aligned(LINE)));
         begin_tiles(before);
-        for (int64_t unit = part_of(count * steps, one.mine, one.of); unit < part_of(count * steps, one.mine + 1, one.of);
-             unit++) {
+        int64_t begin = part_of(count * steps, one.mine, one.of), end = part_of(count * steps, one.mine + 1, one.of);
+        for (int64_t unit = begin; unit < end; unit++) {
             many all[SIDE];
             for (int r = 0; r < SIDE; r++) {
                 int64_t row = unit / steps * SIDE + r;

@@ -150,7 +150,8 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
                           int64_t part, int64_t parts, const desk *at, prepared *known, char *memory) {
     const layer *this = all->layer + number;
     const group *among = one->row.group;
-    int64_t size = all->size, queries = all->heads / all->key_heads, flat = this->qkv.outputs, segments = among->parts + 1;
+    int64_t size = all->size, queries = all->heads / all->key_heads, flat = this->qkv.outputs;
+    int64_t segments = among->parts + 1;
     float *scores = (float *)memory;
     pair *weights = (pair *)(scores + at->keys * SIDE), *values = weights + at->keys / 2 * SIDE;
     pair *asking = values + at->keys * size / 2;
@@ -189,7 +190,8 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
         }
         for (int64_t query = head * queries; query < (head + 1) * queries; query++) {
             const float *q = at->qkv + (block * flat + query * size) * SIDE;
-            for (int64_t d = 0; d < size; d += 2) paired(asking + d / 2 * SIDE, load(q, d * SIDE), load(q, (d + 1) * SIDE));
+            for (int64_t d = 0; d < size; d += 2)
+                paired(asking + d / 2 * SIDE, load(q, d * SIDE), load(q, (d + 1) * SIDE));
             many most = spread(NOTHING), total = spread(0);
             float *to = scores;
             for (int64_t s = 0; s < segments; s++) {

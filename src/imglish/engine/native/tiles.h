@@ -124,6 +124,46 @@ INLINE void square(const char *a, const char *second, int64_t stride, int64_t fa
 #endif
 }
 
+#ifdef TILES
+/* Sums [row of a][lane] of a by up to four tiles of lanes: rows of sums are `apart` bytes from one another. */
+INLINE void tall(const char *a, int64_t stride, const pair *const *b, int64_t steps, float *const *found,
+                 int64_t apart, int fresh, int columns) {
+    __asm__ volatile("" ::: "memory");
+    if (fresh) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    } else {
+        _tile_loadd(0, found[0], apart);
+        if (columns > 1) _tile_loadd(1, found[1], apart);
+        if (columns > 2) _tile_loadd(2, found[2], apart);
+        if (columns > 3) _tile_loadd(3, found[3], apart);
+    }
+    for (int64_t k = 0; k < steps; k++) {
+        _tile_loadd(4, a + k * DEEP * 2, stride);
+        _tile_loadd(5, b[0] + k * STEP, 64);
+        _tile_dpbf16ps(0, 4, 5);
+        if (columns > 1) {
+            _tile_loadd(6, b[1] + k * STEP, 64);
+            _tile_dpbf16ps(1, 4, 6);
+        }
+        if (columns > 2) {
+            _tile_loadd(5, b[2] + k * STEP, 64);
+            _tile_dpbf16ps(2, 4, 5);
+        }
+        if (columns > 3) {
+            _tile_loadd(6, b[3] + k * STEP, 64);
+            _tile_dpbf16ps(3, 4, 6);
+        }
+    }
+    _tile_stored(0, found[0], apart);
+    if (columns > 1) _tile_stored(1, found[1], apart);
+    if (columns > 2) _tile_stored(2, found[2], apart);
+    if (columns > 3) _tile_stored(3, found[3], apart);
+}
+#endif
+
 /* 16 vectors of 16: rows become columns. */
 INLINE void turned_over(many *x) {
     __m512i r[16], t[16];
