@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import test_engine_fast as small
-from imglish.engine import _fast_choice, _fast_weights, _native, fast
+from imglish.engine import _fast_choice, _fast_layout, _fast_weights, _native, fast
 from imglish.engine._fast_layout import MOST_MANY, Laid, Layout
 from imglish.engine._native_products import fits_many
 from imglish.engine.fast import LeanStepper, parts
@@ -115,6 +115,20 @@ def test_a_product_alone_is_that_of_torch(rows: int, has_bias: bool) -> None:
     got = Laid(weight, None, bias, Layout(many=True))(x)
     wanted = torch.nn.functional.linear(x.double(), weight.double(), None if bias is None else bias.double())
     assert (got - wanted).abs().max() < 2**-8 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(("turn", "prompt", "is_taken"), [(0.9, 0.9, True), (0.9, 2.0, False), (2.0, 0.9, False)])
+def test_it_is_taken_where_turns_and_prompts_are_quick(
+    turn: float, prompt: float, is_taken: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measured(weights: Any, copies: Any, tokens: int, *, native: bool, many: bool = False) -> dict[str, float]:
+        found = {"linear": 1.0, "packed": 0.95} | ({"native 1": 0.5, "native 2": 0.5} if native else {})
+        return found | ({"many": turn if tokens == _fast_layout.MANY else prompt} if many else {})
+
+    monkeypatch.setattr(_fast_layout, "_seconds", measured)
+    found = _fast_layout.layout_of([torch.zeros(64, 64).bfloat16() for _ in range(4)])
+    assert found.many == is_taken
+    assert not found.many or not (found.one or found.some)  # nothing is kept a second time
 
 
 def test_texts_are_cut_where_a_call_is_full() -> None:

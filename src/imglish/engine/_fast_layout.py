@@ -23,6 +23,7 @@ MOST_COPIED, SHARE = 1 << 30, 4  # bytes that are kept a second time, and at mos
 WHOLE = 32  # rows of a matrix, or fewer: of those that are tried
 SOME = 8  # tokens, where there is more than one
 MANY = 64  # tokens of a turn or a question after what is known already
+LONG = 256  # tokens of a prompt
 MOST_MANY = 128  # tokens that are multiplied by compiled code alone
 WORTH = 1.2  # times what torch takes for products: so much a compiled step saves beside them
 
@@ -111,11 +112,14 @@ def layout_of(weights: Sequence[Tensor]) -> Layout:
         took = {tokens: _seconds(taken, copies, tokens, native=native) for tokens in counts}
         rows, threads = _compiled(took)
         one = some = took[1]
-        reads = rows == SOME and all(map(fits_many, taken))
+        reads = rows > 0 and all(map(fits_many, taken))
         if copies is not None or reads:
-            some = _seconds(taken, copies, MANY if rows == SOME else SOME, native=False, many=reads)
+            some = _seconds(taken, copies, MANY if reads or rows == SOME else SOME, native=False, many=reads)
+        reads = reads and some["many"] < WORTH * min(some["linear"], some.get("packed", float("inf")))
+        if reads:  # long prompts are another matter: there the processor's arithmetic counts, not its memory
+            long = _seconds(taken[: 1 + len(taken) // 3], None, LONG, native=False, many=True)
+            reads = long["many"] < WORTH * long["linear"]
     plain = min(one["linear"], one.get("own", float("inf")))
-    reads = reads and some["many"] < WORTH * min(some["linear"], some.get("packed", float("inf")))
     packs = not rows and one.get("packed", float("inf")) * CLEARLY < plain
     return Layout(
         not rows and not packs and one.get("own", float("inf")) < one["linear"], packs,
