@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _engine_dictated import dictated
 from _engine_machine import bandwidth, now, wait
 from _engine_models import build, endless, files, picture
 from _engine_plain import Plain
@@ -35,7 +36,7 @@ TURNS = ("Describe this picture in a few words.", "And what is on the left side 
 ANSWERS = (
     "There is a large red circle on the left, a small blue star above it, and a green cat beside two yellow squares.",
     "On the left side there is a large red circle, and above it a small blue star.",
-)  # what the engine is made to say, as a trained model would: random weights write letters that are no words
+)  # what the engine is made to say: random weights write letters that are no words
 TOGETHER = 8  # requests of a batch
 OPTIONS = ("a red circle and a star", "two blue squares", "a green cat on a chair", "nothing that I know")
 SIZES = {
@@ -153,8 +154,9 @@ def chat_turn(bench: Bench) -> Iterator[Pair]:
     """Seconds to the first token of the second and the third turn about one picture."""
     told = [Message("user", (ImagePart(bench.fresh()), TextPart(TURNS[0])))]
     for answer, text in zip(ANSWERS, TURNS[1:], strict=True):
-        (said,) = bench.ending.run([Request("chat", tuple(told), form=[answer])], max_tokens=64, beams=1)
-        told += [Message("assistant", (TextPart(said.text),)), Message("user", (TextPart(text),))]
+        with dictated(bench.loaded, answer, bench.letter):
+            (said,) = bench.ending.run([Request("chat", tuple(told))], max_tokens=64, beams=1)
+        told += [Message("assistant", (TextPart(said.text.strip()),)), Message("user", (TextPart(text),))]
         request = Request("chat", tuple(told), text)
         bench.plain.settle("chat_turn", [request], 1)
         yield (
