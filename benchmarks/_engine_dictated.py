@@ -57,5 +57,5 @@ def dictated(loaded: Loaded, answer: str, letter: str) -> Iterator[None]:
     """While it lasts, every answer is this one."""
     backend = getattr(loaded.tokenizer, "backend_tokenizer", loaded.tokenizer)
     tokens = [*plain_ids(backend, OPENS.get(letter, "") + answer), min(ends_of(loaded))]
-    with mock.patch("imglish.engine.runner.guide_for", lambda *about: Dictated(tokens)):
+    with mock.patch("imglish.engine.runner.guide_for", return_value=Dictated(tokens)):
         yield
