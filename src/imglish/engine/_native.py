@@ -160,7 +160,7 @@ def _compile(compiler: list[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made = Path(folder) / "step.so"
         said = ""
-        for more in ([native, "-fopenmp"], [native], []):
+        for more in ([native, "-fopenmp"], [native, "-fopenmp", "-DNO_MANY"], [native], []):
             command = [*compiler, *FLAGS, *more, str(SOURCES / "step.c"), "-o", str(made), "-lm"]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)

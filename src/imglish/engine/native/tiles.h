@@ -9,7 +9,7 @@
 #define DEEP 32            /* numbers that a step sums over */
 #define STEP (SIDE * SIDE) /* pairs of a step */
 
-#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && !defined(NO_MANY)
 #define MANY 1
 #if defined(__AMX_BF16__) && defined(__linux__) && !defined(NO_TILES)
 #define TILES 1
