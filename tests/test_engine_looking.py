@@ -107,6 +107,16 @@ def test_all_else_is_left_to_torch(why: str) -> None:
             assert torch.equal(seen(model, pixels), wanted)
 
 
+def test_a_layer_that_must_not_look_ahead_is_left_to_torch() -> None:
+    model, x = encoder("clip"), torch.randn(1, 26, 128).bfloat16()
+    layer = model.encoder.layers[0]
+    with torch.inference_mode():
+        wanted, plain = layer(x, None, is_causal=True), layer(x, None)
+        with quick_looks(model):
+            assert torch.equal(layer(x, None, is_causal=True), wanted)
+    assert not torch.equal(wanted, plain)
+
+
 def test_hidden_states_of_all_layers_are_still_noted() -> None:
     model, pixels = encoder("clip"), torch.randn(1, 3, 70, 70).bfloat16()
     with torch.inference_mode():

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-import test_engine_fast as small
 from imglish.engine import _fast_choice, _fast_layout, _fast_weights, _native, fast
 from imglish.engine._fast_layout import MOST_MANY, Laid, Layout
 from imglish.engine._native_products import fits_many
@@ -134,4 +133,3 @@ def test_it_is_taken_where_turns_and_prompts_are_quick(
 def test_texts_are_cut_where_a_call_is_full() -> None:
     assert parts([3, 10, 0, 2], 6) == [[(0, 0, 3), (1, 0, 3)], [(1, 3, 6)], [(1, 9, 1), (3, 0, 2)]]
     assert parts([], 6) == []
-    assert small.SMALL["hidden_size"] % 32 == 0

@@ -23,9 +23,10 @@ from imglish.engine._flat import flat, is_listened_to
 from imglish.engine._native_products import MANY, Matrix, fits_many, matrix
 
 KNOWN = ("CLIPEncoderLayer", "SiglipEncoderLayer")
-ACTIVATIONS = {"GELUTanh": 1, "QuickGELUActivation": 2}  # as in native/many.h
+ACTIVATIONS = {"GELUTanh": 1, "QuickGELUActivation": 2}  # as in native/products.h
 MATRICES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
 AT_ONCE = 2048  # places of pictures: more at once take more memory, and no less time
+OTHERWISE = ("is_causal", "output_attentions")  # an encoder of text is made of the same layers
 CAPTURES = "transformers.utils.output_capturing"  # whose hooks note what is asked for; of inner modules nothing is
 
 
@@ -59,7 +60,8 @@ def _forward(layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = 
     plain: Callable[..., Tensor] = type(layer).forward
     tokens, hidden = hidden_states.shape[-2:]
     fits = hidden_states.dim() == 3 and hidden_states.dtype == torch.bfloat16 and hidden_states.device.type == "cpu"
-    if not fits or attention_mask is not None or torch.is_grad_enabled():
+    is_other = attention_mask is not None or any(more.get(name) for name in OTHERWISE)
+    if not fits or is_other or torch.is_grad_enabled():
         return plain(layer, hidden_states, attention_mask, **more)
     if not _is_quick(layer, tokens, hidden):
         return plain(layer, hidden_states, attention_mask, **more)
@@ -96,7 +98,8 @@ def _is_known(layer: Any) -> bool:
         return False
     size = linear[0].out_features // layer.self_attn.num_heads
     norms = (layer.layer_norm1, layer.layer_norm2)
-    return size % MANY == 0 and all(type(norm) is nn.LayerNorm and norm.bias is not None for norm in norms)
+    plain = all(type(norm) is nn.LayerNorm and norm.bias is not None for norm in norms)
+    return plain and norms[0].eps == norms[1].eps and size % MANY == 0
 
 
 def _is_captured(module: nn.Module) -> bool:

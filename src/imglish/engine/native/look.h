@@ -9,7 +9,7 @@ typedef struct {
     const float *first_weight, *first_bias, *second_weight, *second_bias; /* of the norms */
     int64_t hidden, heads, size, wide;
     float epsilon, scale;
-    int64_t activation; /* 1: GELU by tanh, 2: by a logistic function */
+    int64_t activation; /* as in products.h */
 } coder;
 
 /* Where a call's numbers lie: [block][number][lane], a picture's blocks together. */
@@ -72,7 +72,7 @@ static void looked(const coder *all, const table *at, int64_t first, int64_t tok
         const float *q = at->q + ((first + b) * hidden + head * size) * SIDE;
         for (int64_t d = 0; d < size; d += 2)
             paired(asking + d / 2 * SIDE, load(q, d * SIDE) * all->scale, load(q, (d + 1) * SIDE) * all->scale);
-        many most = spread(NOTHING), total = spread(0);
+        many most = spread(NOTHING);
         for (int64_t key = 0; key < keys; key += DEEP) {
             const char *here = (const char *)(rows + key * size);
             float *to = scores + key * SIDE;
@@ -84,12 +84,7 @@ static void looked(const coder *all, const table *at, int64_t first, int64_t tok
             most = chosen(score > most, score, most);
         }
         for (int64_t key = tokens; key < keys; key++) store(scores, key * SIDE, spread(NOTHING), 0);
-        for (int64_t key = 0; key < keys; key += 2) {
-            many low = power(load(scores, key * SIDE) - most), high = power(load(scores, (key + 1) * SIDE) - most);
-            total += low, total += high;
-            paired(weights + key / 2 * SIDE, low, high);
-        }
-        many scale = 1.0f / total;
+        many scale = 1.0f / weights_of(scores, keys, most, weights);
         for (int64_t d = 0; d < size; d += DEEP) {
             const char *from = (const char *)(values + d * DEEP);
             square(from, from + STEP * 4, LINE, size * LINE, weights, 0, keys / DEEP, found, 1, 1, (soon){0});

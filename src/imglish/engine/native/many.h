@@ -100,12 +100,6 @@ static void products(const matrix *by, int64_t inputs, const pair *from, blocks 
     }
 }
 
-enum { SWISH, TANH, LOGISTIC }; /* SiLU; GELU by tanh; GELU by a logistic function (Hendrycks and Gimpel 2016) */
-INLINE many activated(many x, int64_t how) {
-    many inner = how == TANH ? 1.5957691216f * (x + 0.044715f * x * x * x) : how == LOGISTIC ? 1.702f * x : x;
-    return x / (1.0f + power(-inner));
-}
-
 /* SIDE outputs of one block, from number `outcome` on, as they are multiplied by `down`; `up` may be NULL. */
 static void passed(const matrix *by, int64_t how, const float *gate, const float *up, int64_t wide, int64_t outcome,
                    pair *block) {
@@ -168,6 +162,17 @@ static void gated_many(const matrix *by, int64_t inputs, int64_t wide, int64_t h
 
 INLINE many chosen(whole which, many value, many other) {
     return (many)(((bits)value & (bits)which) | ((bits)other & ~(bits)which));
+}
+
+/* Weights of keys, as values are multiplied by them, for scores [key][lane], none above `most`; their sums. */
+static many weights_of(const float *scores, int64_t keys, many most, pair *to) {
+    many total = spread(0);
+    for (int64_t key = 0; key < keys; key += 2) {
+        many low = power(load(scores, key * SIDE) - most), high = power(load(scores, (key + 1) * SIDE) - most);
+        total += low, total += high;
+        paired(to + key / 2 * SIDE, low, high);
+    }
+    return total;
 }
 
 /* A block of x [size][lane] after a norm, as it is multiplied. */

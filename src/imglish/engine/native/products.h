@@ -143,6 +143,12 @@ static void cleaned(const float *x, int64_t rows, int64_t size, const float *wei
     }
 }
 
+enum { SWISH, TANH, LOGISTIC }; /* SiLU; GELU by tanh; GELU by a logistic function (Hendrycks and Gimpel 2016) */
+INLINE many activated(many x, int64_t how) {
+    many inner = how == TANH ? 1.5957691216f * (x + 0.044715f * x * x * x) : how == LOGISTIC ? 1.702f * x : x;
+    return x / (1.0f + power(-inner));
+}
+
 /* What stands between up and down: the activation of the gate's outputs times those of up. */
 static void gated(const decoder *all, const layer *this, const float *x, int64_t rows, float *y, worker one) {
     float gate[TILE * MOST_ROWS + LANES] = {0}, up[TILE * MOST_ROWS + LANES] = {0};
@@ -152,9 +158,7 @@ static void gated(const decoder *all, const layer *this, const float *x, int64_t
             some(&this->up, all->hidden, x, rows, o, outputs, gate);
             some(&this->up, all->hidden, x, rows, all->wide + o, outputs, up);
             for (int64_t at = 0; at < TILE * rows; at += LANES) {
-                many g = load(gate, at);
-                many inner = all->activation ? 1.5957691216f * (g + 0.044715f * g * g * g) : g;
-                store(gate, at, g / (1.0f + power(-inner)) * load(up, at), 0);
+                store(gate, at, activated(load(gate, at), all->activation) * load(up, at), 0);
             }
             for (int64_t r = 0; r < rows; r++)
                 for (int64_t k = 0; k < outputs; k++)

@@ -75,7 +75,7 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
             const float *q = at->qkv + (block * flat + query * size) * SIDE;
             for (int64_t d = 0; d < size; d += 2)
                 paired(asking + d / 2 * SIDE, load(q, d * SIDE), load(q, (d + 1) * SIDE));
-            many most = spread(NOTHING), total = spread(0);
+            many most = spread(NOTHING);
             float *to = scores;
             for (int64_t s = 0; s < segments; s++) {
                 int own = s == among->parts;
@@ -103,12 +103,7 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
                 }
             }
             int64_t keys = (to - scores) / SIDE;
-            for (int64_t key = 0; key < keys; key += 2) {
-                many low = power(load(scores, key * SIDE) - most), high = power(load(scores, (key + 1) * SIDE) - most);
-                total += low, total += high;
-                paired(weights + key / 2 * SIDE, low, high);
-            }
-            many scale = 1.0f / total;
+            many scale = 1.0f / weights_of(scores, keys, most, weights);
             for (int64_t d = 0; d < size; d += DEEP) {
                 const char *from = (const char *)(values + d / SIDE * STEP);
                 square(from, from + STEP * 4, LINE, size / SIDE * STEP * 4, weights, 0, keys / CHUNK, found, 1, 1,
