@@ -32,8 +32,9 @@ PAGES: dict[str, tuple[str, list[tuple[str, str]]]] = {
         [
             (
                 "imglish.core.results",
-                "Text Boxes Masks TextRegions Record Result Instance Problem Receipt ImageReceipt result_from_json",
-            )
+                "Text Boxes Masks TextRegions Record Result Instance result_from_json",
+            ),
+            ("imglish.core.receipts", "Problem Receipt ImageReceipt Token"),
         ],
     ),
     "messages": (

@@ -21,7 +21,7 @@ import imglish
 from imglish import _cli_input as given
 from imglish import cli
 from imglish.core.errors import SkillError
-from imglish.core.results import Boxes, ImageReceipt, Masks, Problem, Receipt, Record, Text, TextRegions
+from imglish.core.results import Boxes, ImageReceipt, Masks, Problem, Receipt, Record, Text, TextRegions, Token
 from imglish.core.types import Message, to_messages
 from imglish.engine.load import FAMILIES
 from imglish.engine.vlm import VLM
@@ -494,6 +494,27 @@ def test_a_chat_writes_as_the_options_say_and_warns(
     shown = capsys.readouterr()
     assert shown.out == "Turn 1.\n"
     assert "photograph" in shown.err
+
+
+def test_log_probabilities_are_a_table_and_stand_in_the_document(
+    vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = (Token("thr", -0.25, 3, (Token("thr", -0.25, 3), Token('"', -2.5, 1))), Token("ee", 0.0, 4))
+    monkeypatch.setattr(vlm, "result", lambda *_: Text(text="three", tokens=told))
+    assert cli.main(["ask", "a.png", "How many?", "--logprobs", "2"]) == 0
+    assert vlm.calls[0][2] == {"logprobs": 2}
+    shown = capsys.readouterr().out
+    assert shown.startswith("three\n") and "-0.250" in shown and '"\\"" -2.500' in shown
+    assert cli.main(["ask", "a.png", "How many?", "--logprobs", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tokens"][0]["top"][1] == {
+        "text": '"',
+        "logprob": -2.5,
+        "id": 1,
+        "top": [],
+    }
+    assert cli.main(["ask", "a.png", "How many?", "--logprobs", "21"]) == 2
+    assert cli.main(["chat", "a.png", "--logprobs", "1", "--json"]) == 2
+    assert "no place for log-probabilities" in capsys.readouterr().err
 
 
 def test_image_goes_with_the_next_message(vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,9 +29,10 @@ from imglish.engine import _fast_choice, _fast_layout, _fast_weights
 from imglish.engine._fast_layout import Laid, Layout
 from imglish.engine._fast_rows import Prefix
 from imglish.engine._fast_weights import Norm, find
-from imglish.engine.fast import LeanStepper, lean, why_plain
+from imglish.engine.fast import LeanStepper, lean
 from imglish.engine.load import FAMILIES, load_checkpoint
 from imglish.engine.prefix import PrefixTree
+from imglish.engine.why import why_plain
 
 SMALL: dict[str, Any] = {
     "vocab_size": 97, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4,

@@ -14,9 +14,9 @@ from imglish.core.errors import InputError
 from imglish.engine import quantize as module
 from imglish.engine._quantized import Int4Linear, Int8Linear
 from imglish.engine._quantized_plain import PlainInt8Linear
-from imglish.engine.fast import why_plain
 from imglish.engine.load import FAMILIES
 from imglish.engine.quantize import quantize
+from imglish.engine.why import why_plain
 
 needs_x86 = pytest.mark.skipif(
     "fbgemm" not in torch.backends.quantized.supported_engines, reason="the kernels are for x86"

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import logging
+import math
 import re
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from PIL import Image
 
 import imglish
 from imglish.core.errors import ImageError, InputError, RemoteError, SkillError, UnknownName
-from imglish.core.results import PARSE, result_from_json
+from imglish.core.results import PARSE, Token, result_from_json
+from imglish.core.types import ImagePart, Message, Request, TextPart
 from imglish.engine.folder import map_folder
 from imglish.engine.remote import RemoteVLM
 from model_server import SECRET, Server, serve
@@ -99,6 +101,24 @@ def test_the_confidence_is_the_models_own_where_the_server_tells_it(server: Serv
     server.will({"text": "red", "logprobs": {"content": rows}}, {"text": "red"})
     assert vlm.ask(PICTURE, "?").confidence == pytest.approx(np.exp(-0.3))
     assert vlm.ask(PICTURE, "?").confidence is None
+
+
+def test_log_probabilities_come_as_the_server_tells_them(server: Server, vlm: RemoteVLM) -> None:
+    top = [{"token": "re", "logprob": -0.5}, {"token": "gr", "logprob": -math.inf}, {"token": 3}]
+    rows = [{"token": "re", "logprob": -0.5, "top_logprobs": top}, {"token": "d", "logprob": -0.1}]
+    server.will({"text": "red", "logprobs": {"content": rows}}, {"text": "red"}, {"text": "red"})
+    first, second, third = (vlm.ask(PICTURE, "?", logprobs=count) for count in (2, 0, None))
+    assert first.tokens == (Token("re", -0.5, None, (Token("re", -0.5), Token("gr", -9999.0))), Token("d", -0.1))
+    assert [body.get("top_logprobs") for body in server.bodies()] == [2, None, None]
+    assert not second.tokens and [problem.kind for problem in second.problems] == ["server"]
+    assert not third.problems
+
+
+def test_a_server_gets_the_options_of_each_request(server: Server, vlm: RemoteVLM) -> None:
+    request = Request("ask", (Message("user", (ImagePart(PICTURE), TextPart("?"))),), "?")
+    found = vlm.run([request, request], each=[{"seed": 3, "n": 2}, {"max_tokens": 5}], batch=1, temperature=0.5)
+    told = [(body.get("seed"), body["max_tokens"], body["temperature"]) for body in server.bodies()]
+    assert len(found) == 3 and told == [(3, 512, 0.5), (4, 512, 0.5), (None, 5, 0.5)]
 
 
 def test_regions_come_back_in_pixels_of_the_picture(server: Server, vlm: RemoteVLM) -> None:

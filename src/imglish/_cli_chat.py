@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imglish._cli_options import Options
-from imglish._cli_print import document, note, warn
+from imglish._cli_print import document, note, tokens_table, warn
 from imglish.core.errors import ImglishError, InputError, SkillError
 from imglish.core.types import ImagePart, Message, TextPart
 
@@ -28,6 +28,11 @@ class Conversation:
     """One chat. `turns` is what the model gets, pictures opened; `messages` is what /save writes, pictures as paths."""
 
     def __init__(self, vlm: VLM, options: Options, *, pictures: Sequence[str] = ()) -> None:
+        if options.as_json and options.logprobs is not None:
+            raise InputError(
+                "--logprobs and --json: messages have no place for log-probabilities",
+                hint="leave --json out, or ask with imglish ask --json --logprobs",
+            )
         self.vlm = vlm
         self.options = options
         self.turns: list[Message] = []
@@ -65,6 +70,7 @@ class Conversation:
         result = self.last = self.answer([*self.turns, question])
         if not self.options.as_json:
             sys.stdout.write("\n")
+            tokens_table(result.tokens)
         warn(result)
         self.turns += [question, Message("assistant", (TextPart(str(result)),))]
         images = [{"type": "image", "image": name} for name in self.pending]

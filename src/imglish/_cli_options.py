@@ -101,6 +101,13 @@ class Options:
         str | None,
         typer.Option(help="Refuse what takes more, say 4GB; what is free if not given.", rich_help_panel=WRITING),
     ] = None
+    logprobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Tell each token's log-probability, and so many of the likeliest ones (0 to 20).", min=0, max=20,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None  # fmt: skip
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", rich_help_panel=OUTPUT)] = (
         False
     )
@@ -171,7 +178,7 @@ class Options:
         """How to write, as keyword arguments of a skill: only what was given."""
         names = (
             "max_tokens", "temperature", "top_p", "stop", "seed", "top_k", "min_p", "repetition_penalty", "beams",
-            "deadline", "memory_limit",
+            "deadline", "memory_limit", "logprobs",
         )  # fmt: skip
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 

@@ -73,6 +73,7 @@ def show(result: Any, options: Options) -> int:
         document(result.to_json())
     else:
         _human(result)
+        tokens_table(result.tokens)
         _receipt(result.receipt)
     if not result.parsed:
         note(f"the answer could not be parsed; the model wrote: {result.raw!r}", kind="error")
@@ -108,6 +109,23 @@ def _human(result: Any) -> None:
         line(str(result))
 
 
+def tokens_table(tokens: Any) -> None:
+    """A table of tokens with their log-probabilities, and the likeliest ones beside them."""
+    if not tokens:
+        return
+    columns = 3 if any(one.top for one in tokens) else 2
+    rows = [(_quoted(one), f"{one.logprob:.3f}", "  ".join(map(_sure, one.top))) for one in tokens]
+    _table(("token", "log-probability", "likeliest")[:columns], [row[:columns] for row in rows])
+
+
+def _quoted(token: Any) -> str:
+    return json.dumps(token.text, ensure_ascii=False)
+
+
+def _sure(token: Any) -> str:
+    return f"{_quoted(token)} {token.logprob:.3f}"
+
+
 def _value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -115,7 +133,11 @@ def _value(value: Any) -> str:
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     table = Table()
     for name in columns:
-        table.add_column(name, justify="left" if name in ("label", "field", "value") else "right", overflow="fold")
+        table.add_column(
+            name,
+            justify="left" if name in ("label", "field", "value", "token", "likeliest") else "right",
+            overflow="fold",
+        )
     for row in rows:
         table.add_row(*row)
     Console().print(table, markup=False)

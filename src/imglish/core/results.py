@@ -20,64 +20,20 @@ from PIL import Image
 
 from imglish.core import _export, _fields, geometry
 from imglish.core.errors import InputError
+from imglish.core.receipts import OUT_OF_WORLD as OUT_OF_WORLD
+from imglish.core.receipts import PARSE as PARSE
+from imglish.core.receipts import RANGE as RANGE
+from imglish.core.receipts import TRUNCATED as TRUNCATED
+from imglish.core.receipts import ImageReceipt as ImageReceipt
+from imglish.core.receipts import Problem as Problem
+from imglish.core.receipts import Receipt as Receipt
+from imglish.core.receipts import Token as Token
 from imglish.core.types import Box, Polygon, Size
 
 if TYPE_CHECKING:
     import supervision
 
 Model = TypeVar("Model")
-PARSE, TRUNCATED, RANGE, OUT_OF_WORLD = "parse", "truncated", "range", "out_of_world"
-
-
-@dataclass(frozen=True)
-class ImageReceipt:
-    """What the model saw of one image. A point of the original is at `point * scale + pad` in the model's frame."""
-
-    original_size: Size
-    model_size: Size
-    scale: tuple[float, float] = (1.0, 1.0)
-    pad: tuple[float, float] = (0.0, 0.0)
-    tiles: int = 1
-    image_tokens: int = 0
-    content_hash: str = ""
-    frame: int | None = None
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a call really did. `prompted` says that a checkpoint without the skill was asked for it in words.
-
-    `cache_hits` are the images that were not encoded again, `prefix_tokens` the tokens of the prompt that were not read
-    again: their keys and values were known.
-
-    `remote` is the address of the server that answered, empty where the model ran in this process. A server does not
-    tell everything: `unknown` names the fields, here and in `images`, that hold no fact for that reason.
-    """
-
-    family: str = ""
-    checkpoint: str = ""
-    images: tuple[ImageReceipt, ...] = ()
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    truncated: bool = False
-    cache_hits: int = 0
-    prompted: bool = False
-    remote: str = ""
-    unknown: tuple[str, ...] = ()
-    prefix_tokens: int = 0
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that was wrong; `text` is the piece of the model's output that it is about.
-
-    Kinds are "parse" (could not be read), "truncated", "range" (a value outside the image or the grammar) and
-    "out_of_world" (a picture or question unlike what the checkpoint was trained on); a family may add its own.
-    """
-
-    kind: str
-    message: str
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,12 +51,14 @@ class Result:
     """What all results have. `picture` is what `draw` draws on: never compared, never written to JSON.
 
     Of many results it is the path of a picture that was given as one: so many decoded ones would fill the memory.
+    `tokens` are what `raw` was written in, with their log-probabilities, where `logprobs` were asked for.
     """
 
     type: ClassVar[str]
     receipt: Receipt | None = None
     problems: tuple[Problem, ...] = ()
     raw: str = ""
+    tokens: tuple[Token, ...] = field(default=(), repr=False)
     picture: Image.Image | str | Path | None = field(default=None, repr=False)
 
     @property
@@ -370,20 +328,12 @@ def result_from_json(value: Mapping[str, Any]) -> Result:
     rest = {name: item for name, item in value.items() if name != "type"}
     try:
         if rest.get("receipt") is not None:
-            rest["receipt"] = _receipt(rest["receipt"])
+            rest["receipt"] = Receipt.from_json(rest["receipt"])
         rest["problems"] = tuple(Problem(**problem) for problem in rest.get("problems", ()))
+        rest["tokens"] = tuple(Token.from_json(token) for token in rest.get("tokens", ()))
         return kind(**rest)
     except (TypeError, KeyError, ValueError) as error:
         raise InputError(f"this is not a {kind.type!r} result: {error}") from error
-
-
-def _receipt(value: Mapping[str, Any]) -> Receipt:
-    tuples = ("original_size", "model_size", "scale", "pad")
-    images = []
-    for image in value.get("images", ()):
-        fields: dict[str, Any] = {name: tuple(item) if name in tuples else item for name, item in image.items()}
-        images.append(ImageReceipt(**fields))
-    return Receipt(**{**value, "images": tuple(images), "unknown": tuple(value.get("unknown", ()))})
 
 
 def _instances(

@@ -6,6 +6,7 @@ goes on from, so that nobody has to be told which beams were chosen.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,12 @@ class Stepped(GenerationMixin, torch.nn.Module):
         super().__init__()
         self.starts, self.job = starts, job
         self.config = starts.loaded.model.config
+        self.begin = job.prompt.ids
+        """The tokens before what is written."""
+        if starts.encodes:  # the search does not see the encoder: the stepper looks at what it made
+            self.config = copy.deepcopy(self.config.get_text_config())
+            self.config.is_encoder_decoder = False
+            self.begin = torch.tensor(starts.first, device=job.prompt.ids.device)
         self.generation_config = starts.loaded.model.generation_config
         self._rows: dict[Written, tuple[Slot, Tensor, int]] = {}  # slot, logits (vocab,) of what comes next, regime
 
@@ -48,7 +55,7 @@ class Stepped(GenerationMixin, torch.nn.Module):
 
     def forward(self, input_ids: Tensor, return_dict: bool = True) -> CausalLMOutput:
         """Logits (beams, 1, vocab) of what comes after the texts (beams, length) of all beams."""
-        written = [tuple(row) for row in input_ids[:, len(self.job.prompt) :].tolist()]
+        written = [tuple(row) for row in input_ids[:, len(self.begin) :].tolist()]
         self._go_on(list(dict.fromkeys(written)))
         return CausalLMOutput(logits=torch.stack([self._rows[one][1] for one in written])[:, None])
 

@@ -23,7 +23,7 @@ from imglish.engine._flat import flat, is_listened_to
 from imglish.engine._native_products import MANY, Matrix, fits_many, matrix
 
 KNOWN = ("CLIPEncoderLayer", "SiglipEncoderLayer")
-ACTIVATIONS = {"GELUTanh": 1, "QuickGELUActivation": 2}  # as in native/products.h
+ACTIVATIONS = {"GELUTanh": 1, "QuickGELUActivation": 2, "GELUActivation": 3}  # as in native/products.h
 MATRICES = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj", "mlp.fc1", "mlp.fc2")
 AT_ONCE = 2048  # places of pictures: more at once take more memory, and no less time
 OTHERWISE = ("is_causal", "output_attentions")  # an encoder of text is made of the same layers
@@ -91,7 +91,7 @@ def _is_known(layer: Any) -> bool:
         return False
     if "forward" in vars(layer) or type(layer.mlp.activation_fn).__name__ not in ACTIVATIONS:
         return False
-    if any(is_listened_to(module) and not _is_captured(module) for module in layer.modules() if module is not layer):
+    if any(is_listened_to(module) and not is_captured(module) for module in layer.modules() if module is not layer):
         return False
     linear = [layer.get_submodule(name) for name in MATRICES]
     if not all(type(one) is nn.Linear and fits_many(one.weight) for one in linear):
@@ -102,7 +102,8 @@ def _is_known(layer: Any) -> bool:
     return plain and norms[0].eps == norms[1].eps and size % MANY == 0
 
 
-def _is_captured(module: nn.Module) -> bool:
+def is_captured(module: nn.Module) -> bool:
+    """Whether all that is put into a module are transformers' own hooks, which note what is asked for."""
     hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     return "forward" not in vars(module) and all(getattr(hook, "__module__", "") == CAPTURES for hook in hooks)
 

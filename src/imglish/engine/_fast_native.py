@@ -43,14 +43,16 @@ class _Decoder(Structure):
     )  # fmt: skip
 
 
-class _Piece(Structure):
+class Piece(Structure):
+    """Where keys and values of one layer are; distances are in numbers."""
+
     _fields_ = (("keys", c_void_p), ("values", c_int64), ("row", c_int64), ("head", c_int64))
 
 
 class _Group(Structure):
     _fields_ = (
-        ("parts", c_int64), ("begin", c_int64), ("lengths", POINTER(c_int64)), ("prefix", POINTER(_Piece)),
-        ("own", POINTER(_Piece)),
+        ("parts", c_int64), ("begin", c_int64), ("lengths", POINTER(c_int64)), ("prefix", POINTER(Piece)),
+        ("own", POINTER(Piece)),
     )  # fmt: skip
 
 
@@ -68,7 +70,7 @@ def native(decoder: Decoder, kept: torch.dtype) -> Native | None:
     if not rows or library is None or kept not in KEPT or decoder.size % 32 or decoder.size > WIDEST:
         return None
     all_of = [one for layer in decoder.layers for one in (layer.qkv, layer.out, layer.up, layer.down)]
-    found = [_weights(one) for one in (*all_of, decoder.head)]
+    found = [weights_of(one) for one in (*all_of, decoder.head)]
     if any(weights is None or not fits(weights[0]) for weights in found):
         return None
     return Native(library, decoder, kept)
@@ -140,7 +142,7 @@ class Native:
         )  # fmt: skip
 
     def _matrix(self, of: Any) -> Matrix:
-        weights = _weights(of)
+        weights = weights_of(of)
         assert weights is not None
         weight, *rest = weights
         self._held.append(weight)
@@ -158,12 +160,12 @@ class Native:
 
 def _reads(decoder: Decoder) -> bool:
     """Whether all matrices of the layers have the sizes that many tokens are multiplied by."""
-    found = [_weights(one) for layer in decoder.layers for one in (layer.qkv, layer.out, layer.up, layer.down)]
+    found = [weights_of(one) for layer in decoder.layers for one in (layer.qkv, layer.out, layer.up, layer.down)]
     even = decoder.layers[0].up.weight.shape[0] % (2 * MANY) == 0 if isinstance(decoder.layers[0].up, Laid) else False
     return even and all(weights is not None and fits_many(weights[0]) for weights in found)
 
 
-def _weights(of: Any) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
+def weights_of(of: Any) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
     """(weights, bias, scales) of what multiplies; None where they are not plain."""
     if isinstance(of, Laid):
         return of.weight, of.bias, None
@@ -174,11 +176,11 @@ def _pointers(group: Group) -> Any:
     """Where a group's keys and values are; the group keeps it until its buffers or its prefix are others."""
     if group.pointers is None:
         parts = [] if group.prefix is None else list(group.prefix.parts)
-        own = (_Piece * len(group.kv))(
-            *(_Piece(kv.data_ptr(), kv.stride(0), kv.stride(1), kv.stride(2)) for kv in group.kv)
+        own = (Piece * len(group.kv))(
+            *(Piece(kv.data_ptr(), kv.stride(0), kv.stride(1), kv.stride(2)) for kv in group.kv)
         )
-        before = (_Piece * (len(parts) * len(group.kv)))(
-            *(_Piece(kv.data_ptr(), kv.stride(0), 0, kv.stride(1)) for part in parts for kv in part)
+        before = (Piece * (len(parts) * len(group.kv)))(
+            *(Piece(kv.data_ptr(), kv.stride(0), 0, kv.stride(1)) for part in parts for kv in part)
         )
         lengths = (c_int64 * len(parts))(*(part[0].shape[2] for part in parts))
         group.pointers = ctypes.pointer(_Group(len(parts), group.begin, lengths, before, own))

@@ -137,7 +137,7 @@ def read(model: Any) -> Decoder:
     layout = layout_of(dense) if _on_cpu(body) else Layout()
     layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, layout) for layer in body.layers)
     return Decoder(
-        layers, _norm(body.norm, flow), _matrix([head], layout), body.embed_tokens, body.rotary_emb,
+        layers, _norm(body.norm, flow), matrix_of([head], layout), body.embed_tokens, body.rotary_emb,
         ACTIVATIONS[_activation(first.mlp)], heads, config.num_key_value_heads, attention.head_dim,
         float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
         sum(weight.nbytes for weight in dense) if layout.one or layout.some else 0, layout,
@@ -179,9 +179,9 @@ def find(model: Any) -> tuple[Any, Any]:
 def _check_modules(body: Any, head: Any) -> None:
     for layer in body.layers:
         for name, module in layer.named_modules():
-            if name.endswith("_proj") and not _is_linear(module):
+            if name.endswith("_proj") and not is_linear(module):
                 raise NotLean(f"{name} is a {type(module).__name__}, which is not a plain matrix")
-    if not _is_linear(head):
+    if not is_linear(head):
         raise NotLean(f"its output layer is a {type(head).__name__}")
     tensors = [*body.parameters(), *head.parameters()]
     places = {tensor.device for tensor in tensors}
@@ -215,7 +215,7 @@ def _layer(layer: Any, heads: int, key_heads: int, flow: torch.dtype, layout: La
         q, k = _norm(attention.q_norm, flow), _norm(attention.k_norm, flow)
         rows = (q.weight.expand(heads, -1), k.weight.expand(key_heads, -1))
         between = torch.cat(rows), q.epsilon
-    matrix = partial(_matrix, layout=layout)
+    matrix = partial(matrix_of, layout=layout)
     return Layer(
         _norm(layer.input_layernorm, flow), matrix(qkv), between, matrix([attention.o_proj]),
         _norm(layer.post_attention_layernorm, flow), matrix(up), matrix([mlp.down_proj]), _window(attention),
@@ -245,7 +245,7 @@ def _activation(mlp: Any) -> str:
     return type(getattr(mlp, "act_fn", None) or mlp.activation_fn).__name__
 
 
-def _is_linear(module: Any) -> bool:
+def is_linear(module: Any) -> bool:
     return type(module) is nn.Linear or hasattr(module, "quantised")
 
 
@@ -253,7 +253,7 @@ def _on_cpu(module: nn.Module) -> bool:
     return next(module.parameters()).device.type == "cpu"
 
 
-def _matrix(modules: Sequence[Any], layout: Layout) -> Matrix:
+def matrix_of(modules: Sequence[Any], layout: Layout) -> Matrix:
     """What multiplies what flows by all of them, their outputs side by side."""
     if any(hasattr(module, "quantised") for module in modules):
         return Few(tuple(modules))

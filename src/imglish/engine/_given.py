@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from imglish.core._sources import describe
 from imglish.core.errors import InputError
 from imglish.core.images import open_frames
 from imglish.core.types import Box, ImageSource, Request
+from imglish.engine.generate import TOGETHER, Options
 
 _BYTES = (bytes, bytearray, memoryview)
 _PICTURES = (Image.Image, np.ndarray, os.PathLike, *_BYTES)
@@ -99,6 +101,34 @@ def requests(given: Any) -> list[Request]:
                 hint="vlm.ask and its kin take pictures and words as they are",
             )
     return found
+
+
+def options(base: Options, changes: Mapping[str, Any]) -> Options:
+    """The options with changes; None changes nothing. Raises InputError for a name that is no option."""
+    names = [field.name for field in dataclasses.fields(Options)]
+    unknown = [name for name in changes if name not in names]
+    if unknown:
+        raise InputError(f"no option {unknown[0]!r}; allowed are {', '.join(names)}")
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(base, **given)
+
+
+def options_of_each(base: Options, each: Any, count: int) -> list[Options]:
+    """The options of each of `count` requests, from what `run` was given. Raises InputError."""
+    if each is None:
+        return [base] * count
+    given = list(each) if isinstance(each, Iterable) and not isinstance(each, (str, Mapping)) else None
+    if given is None or not all(one is None or isinstance(one, Mapping) for one in given):
+        raise InputError("each is a list that has a dict of options, or None, for every request")
+    if len(given) != count:
+        raise InputError(f"each has options for {len(given)} requests, and there are {count}", hint="None changes none")
+    together = sorted({name for one in given for name in one or () if name in TOGETHER})
+    if together:
+        raise InputError(
+            f"{together[0]} is not an option of one request: it is about all that run together",
+            hint=f"give it beside each; so with {', '.join(TOGETHER)}",
+        )
+    return [options(base, one or {}) for one in given]
 
 
 def _is_one(array: Any) -> bool:

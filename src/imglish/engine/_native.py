@@ -80,6 +80,9 @@ def _typed(library: ctypes.CDLL) -> ctypes.CDLL:
     number, place = ctypes.c_int64, ctypes.c_void_p
     library.room.argtypes, library.room.restype = [place, number, number], number
     library.step.argtypes, library.step.restype = [place, place, number, place, place, place, number], None
+    library.room_crossed.argtypes, library.room_crossed.restype = [place, number, number], number
+    library.step_crossed.argtypes = [place, place, number, place, place, place, number]
+    library.step_crossed.restype = None
     library.multiply.argtypes, library.multiply.restype = [place, number, place, number, place, place, number], None
     library.many_ready.restype = ctypes.c_int
     if library.many_ready():

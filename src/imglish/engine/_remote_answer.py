@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from imglish.core.errors import RemoteError
+from imglish.core.receipts import Token
 from imglish.engine._remote_errors import Failure
 
 REFUSED, SERVER = "refused", "server"  # kinds of problems
+LEAST = -9999.0  # the log-probability that servers tell of what is impossible; JSON has no infinity
 
 
 @dataclass
@@ -17,8 +21,7 @@ class Said:
     """What has come so far. `take` adds a whole answer, or one event of a stream."""
 
     text: str = ""
-    tokens: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
+    tokens: list[Token] = field(default_factory=list)
     finish: str = ""
     refusal: str = ""
     model: str = ""
@@ -64,17 +67,18 @@ class Said:
 
     def sure(self) -> dict[str, Any]:
         """`tokens` and `logprobs` for a family's `parse`; nothing where the server tells none, or not of all."""
-        if not self.tokens or len(self.tokens) != len(self.logprobs):
+        if not self.tokens:
             return {}
-        return {"tokens": self.tokens, "logprobs": self.logprobs}
+        return {"tokens": [one.text for one in self.tokens], "logprobs": [one.logprob for one in self.tokens]}
 
     def _probabilities(self, given: Any) -> None:
         rows = given.get("content") if isinstance(given, Mapping) else None
         for row in rows if isinstance(rows, list) else ():
-            token, value = (row.get("token"), row.get("logprob")) if isinstance(row, Mapping) else (None, None)
-            if isinstance(token, str) and isinstance(value, (int, float)):
-                self.tokens.append(token)
-                self.logprobs.append(min(float(value), 0.0))
+            told = _token(row)
+            if told is not None:
+                top = row.get("top_logprobs")
+                others = [_token(one) for one in top] if isinstance(top, list) else ()
+                self.tokens.append(dataclasses.replace(told, top=tuple(one for one in others if one is not None)))
 
     def _count(self, usage: Any) -> None:
         if not isinstance(usage, Mapping):
@@ -83,6 +87,14 @@ class Said:
         cached = details.get("cached_tokens") if isinstance(details, Mapping) else None
         given = {name: usage.get(name) for name in ("prompt_tokens", "completion_tokens")} | {"cached": cached}
         self.usage |= {name: int(value) for name, value in given.items() if isinstance(value, int) and value >= 0}
+
+
+def _token(row: Any) -> Token | None:
+    """A token as a server tells it; nothing where that is not one."""
+    text, value = (row.get("token"), row.get("logprob")) if isinstance(row, Mapping) else (None, None)
+    if not isinstance(text, str) or isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return None if math.isnan(value) else Token(text, min(max(float(value), LEAST), 0.0))
 
 
 def _text(content: Any) -> str:

@@ -13,7 +13,7 @@ from imglish.core.errors import InputError
 from imglish.core.results import TRUNCATED, Problem, Receipt, Result
 from imglish.core.types import Request, Size
 from imglish.engine._opening import open_request
-from imglish.engine._remote_answer import REFUSED, Said
+from imglish.engine._remote_answer import REFUSED, SERVER, Said
 from imglish.engine._remote_family import RemoteFamily
 from imglish.engine._remote_forms import schema_of
 from imglish.engine._remote_images import Shown
@@ -38,6 +38,8 @@ class Call:
     schema: dict[str, Any] | None
     shape: str
     """What a server that refuses one form refuses with it: the same fields, or the same kind of regions."""
+    tells: bool = False
+    """Whether the tokens and their log-probabilities were asked for."""
 
     @classmethod
     def of(cls, model: str, family: RemoteFamily, request: Request, options: Options, *, streamed: bool) -> Self:
@@ -56,6 +58,8 @@ class Call:
         for name, usual in _SAMPLING.items():
             if (value := getattr(options, name)) is not None and value != usual:
                 wanted[name] = value
+        if options.logprobs:
+            wanted["top_logprobs"] = options.logprobs
         if options.seed is not None:
             wanted["seed"] = options.seed
         if options.stop:
@@ -64,7 +68,8 @@ class Call:
             wanted["skip_special_tokens"] = False
         if streamed:
             wanted |= {"stream": True, "stream_options": {"include_usage": True}}
-        return cls(opened, sizes, own, shown, wanted, schema, _shape(opened, schema))
+        tells = options.logprobs is not None
+        return cls(opened, sizes, own, shown, wanted, schema, _shape(opened, schema), tells)
 
     def result(self, family: RemoteFamily, said: Said, address: str, problems: Sequence[Problem]) -> Result:
         """What an answer says, with what is known of how it came about; `problems` are of what could not be sent."""
@@ -74,6 +79,8 @@ class Call:
             found.append(Problem(REFUSED, said.refusal or "the server held the answer back (content_filter)"))
         if said.truncated:
             found.append(Problem(TRUNCATED, f"the answer was cut after {said.written} tokens{_WHY[said.finish]}"))
+        if self.tells and said.text and not said.tokens:
+            found.append(Problem(SERVER, "the server tells no log-probabilities: the result has no tokens"))
         usage = said.usage
         unknown = [name for name, known in _TOLD.items() if known not in usage]
         receipt = Receipt(
@@ -84,7 +91,8 @@ class Call:
         )  # fmt: skip
         pictures = request_images(self.request)[0]
         picture = pictures[0] if pictures else None
-        return dataclasses.replace(result, receipt=receipt, problems=tuple(found), picture=picture)
+        tokens = tuple(said.tokens) if self.tells else ()
+        return dataclasses.replace(result, receipt=receipt, tokens=tokens, problems=tuple(found), picture=picture)
 
 
 _WHY = {

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from transformers.generation.logits_process import LogitsProcessor, LogitsProcessorList
 from transformers.generation.stopping_criteria import StoppingCriteria, StoppingCriteriaList
-from transformers.modeling_outputs import BaseModelOutput
 
 from imglish.core.errors import InputError
 from imglish.engine._beam_steps import Stepped
+from imglish.engine._told import Top, most_probable
 from imglish.engine.generate import Decoded, Options, append, detokenize, ends_of
 from imglish.engine.guide import Guide
 from imglish.families._base import Loaded
@@ -52,36 +52,19 @@ def search(starts: Starts, job: Job, width: int) -> Decoded:
         config.max_new_tokens = max(options.max_tokens, job.guide.shortest)
         config.output_logits = True
         more["logits_processor"] = LogitsProcessorList([_Guided(job.guide, config.max_new_tokens)])
-    if starts.encodes:
-        made, first = _from_encoder(starts, job, config, more), 1
-    else:
-        made, first = _from_prompt(starts, job, config, more), len(job.prompt)
-    tokens, logprobs = _tokens(loaded, made, first)
-    for token, value in zip(tokens, logprobs, strict=True):
-        if append(row, token, value, ends=ends_of(loaded), tokenizer=loaded.tokenizer, stop=options.stop):
+    config.use_cache = False  # transformers keeps nothing: the stepper does
+    stepped: Any = Stepped(starts, job)
+    try:
+        made = stepped.generate(stepped.begin[None], generation_config=config, **more)
+    finally:
+        stepped.close()
+    for token, value, top in _tokens(loaded, made, len(stepped.begin), options.logprobs or 0):
+        if append(row, token, value, ends=ends_of(loaded), tokenizer=loaded.tokenizer, stop=options.stop, top=top):
             break
     row.text = row.text or detokenize(loaded.tokenizer, row.ids)
     if not row.ended:
         row.stopped = watch.why or "length"
     return row
-
-
-def _from_encoder(starts: Starts, job: Job, config: Any, more: dict[str, Any]) -> Any:
-    """What an encoder-decoder finds, whose prompt is encoded once and kept."""
-    hidden = starts.encode(job).kept.encoded.hidden
-    mask = torch.ones(hidden.shape[:2], dtype=torch.long, device=hidden.device)
-    seen = BaseModelOutput(last_hidden_state=hidden)
-    return starts.loaded.model.generate(encoder_outputs=seen, attention_mask=mask, generation_config=config, **more)
-
-
-def _from_prompt(starts: Starts, job: Job, config: Any, more: dict[str, Any]) -> Any:
-    """What a decoder finds, in rows that share their prompt."""
-    config.use_cache = False  # transformers keeps nothing: the stepper does
-    stepped: Any = Stepped(starts, job)
-    try:
-        return stepped.generate(job.prompt.ids[None], generation_config=config, **more)
-    finally:
-        stepped.close()
 
 
 def settings(loaded: Loaded, options: Options, width: int) -> Any:
@@ -151,12 +134,14 @@ class _Watch(StoppingCriteria):
         return torch.full((len(input_ids),), bool(self.why), device=input_ids.device)
 
 
-def _tokens(loaded: Loaded, made: Any, first: int) -> tuple[Sequence[int], Sequence[float]]:
-    """(new tokens, log-probability of each as it was chosen) of the best beam, whose answer begins at `first`."""
+def _tokens(loaded: Loaded, made: Any, first: int, most: int) -> Iterator[tuple[int, float, Top]]:
+    """(token, its log-probability as it was chosen, `most` of the most probable) of the best beam's from `first` on."""
     sequences = made.sequences
     new = sequences[:, first:]
     beams = getattr(made, "beam_indices", None)
     told = made.scores if getattr(made, "logits", None) is None else made.logits  # the model's own, under a guide
     scores = loaded.model.compute_transition_scores(sequences, told, beams, normalize_logits=True)
     scores = torch.nn.functional.pad(scores.float(), (0, max(new.shape[1] - scores.shape[1], 0)))
-    return new[0].tolist(), scores[0, : new.shape[1]].tolist()
+    for place, (token, value) in enumerate(zip(new[0].tolist(), scores[0].tolist(), strict=False)):
+        row = 0 if beams is None or place >= beams.shape[1] else max(int(beams[0, place]), 0)
+        yield token, value, most_probable(told[place][row], most) if most and place < len(told) else ()

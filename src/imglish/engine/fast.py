@@ -16,14 +16,13 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from imglish.engine import _fast_choice as choice
-from imglish.engine import _native
 from imglish.engine._branches import Branches
 from imglish.engine._fast_branches import Tree
 from imglish.engine._fast_layers import Work, run
 from imglish.engine._fast_native import Native, native
 from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_turn import Angles
-from imglish.engine._fast_weights import Decoder, NotLean, find, read, stamp
+from imglish.engine._fast_weights import Decoder, NotLean, read, stamp
 from imglish.engine.step import Past, Slot
 
 AT_ONCE = 2048  # tokens that compiled code reads in one call
@@ -46,27 +45,6 @@ def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
     if two_way and any(layer.window is not None for layer in known.layers):
         return None
     return LeanStepper(known, two_way=two_way)
-
-
-def why_plain(model: Any) -> str:
-    """Why this model is not stepped leanly; empty where it is."""
-    try:
-        find(model)
-    except NotLean as error:
-        return str(error)
-    return ""
-
-
-def why_not_compiled(model: Any) -> str:
-    """Why the steps of this model are not taken by compiled code; empty where they are."""
-    stepper = lean(model)
-    if stepper is None:
-        return why_plain(model)
-    if stepper.native is not None:
-        return ""
-    return (
-        _native.why_not() or "its device, its sizes or its precision are others, or torch is as quick on this processor"
-    )
 
 
 class LeanStepper:

@@ -13,6 +13,8 @@ from typing import Any
 from imglish.core.errors import InputError
 from imglish.families._base import Loaded
 
+TOGETHER = ("batch", "cache", "memory_limit", "tokens")  # options of all requests that run together, not of one
+MOST_TOP = 20  # of the most probable tokens that are told beside one, as servers of the OpenAI protocol have it
 LARGEST_SEED = (1 << 63) - 1  # sample k has seed + k, and torch takes no more
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ class Options:
 
     memory_limit: int | str | None = None
     """Bytes, or text as "4GB", that a request may take at its peak, with the weights; None is what is free."""
+    logprobs: int | None = None
+    """Results tell their `tokens`, each with its log-probability and those of so many of the most probable ones."""
 
     def __post_init__(self) -> None:
         if self.memory_limit is not None:
@@ -74,9 +78,13 @@ class Options:
             ("top_k", 0, most),
             ("n", 1, 4096),
             ("tokens", 1, 1 << 40),
+            ("beams", 1, 64),
+            ("logprobs", 0, MOST_TOP),
         )
-        for name, least, limit in (*whole, *((("beams", 1, 64),) if self.beams is not None else ())):
+        for name, least, limit in whole:
             value = getattr(self, name)
+            if value is None and name in ("beams", "logprobs"):
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= limit:
                 raise InputError(f"{name} is {value!r}; allowed are whole numbers from {least} to {limit}")
         seed: Any = self.seed
@@ -133,6 +141,8 @@ class Decoded:
     masked: list[float] = field(default_factory=list)
     stopped: str = ""
     """ "deadline" or "cancelled" where one of these ended it."""
+    top: list[tuple[tuple[int, float], ...]] = field(default_factory=list)
+    """For each token the most probable ones at its place and their log-probabilities, where these were asked for."""
     hurried: bool = False
     """Whether its guide closed it because max_tokens was near, where the model would have gone on."""
     prefix_tokens: int = 0
@@ -148,7 +158,7 @@ class Decoded:
 
 def append(
     row: Decoded, token: int, logprob: float, *, ends: set[int], tokenizer: Any, stop: Sequence[str],
-    masked: float | None = None,
+    masked: float | None = None, top: tuple[tuple[int, float], ...] = (),
 ) -> bool:  # fmt: skip
     """Adds a token to a row; True when that ends it."""
     if token in ends:
@@ -157,13 +167,14 @@ def append(
     row.ids.append(token)
     row.logprobs.append(logprob)
     row.masked.append(logprob if masked is None else masked)
+    row.top.append(top)
     if stop:
         text = detokenize(tokenizer, row.ids)
         first = min((text.find(word) for word in stop if word in text), default=-1)
         if first >= 0:
             row.text, row.ended = text[:first], True
             while row.ids and len(detokenize(tokenizer, row.ids[:-1])) >= first:
-                for values in (row.ids, row.logprobs, row.masked):
+                for values in (row.ids, row.logprobs, row.masked, row.top):
                     values.pop()
             return True
     return False

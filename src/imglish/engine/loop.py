@@ -16,7 +16,9 @@ from torch import Tensor
 from imglish.core.errors import MemoryLimitError
 from imglish.engine._sampling import Draw, Rules
 from imglish.engine._starts import Starts
+from imglish.engine._told import most_probable
 from imglish.engine.batch import Budget, is_out_of_memory
+from imglish.engine.crossed import crossed
 from imglish.engine.fast import lean
 from imglish.engine.generate import Decoded, Options, append, detokenize, ends_of
 from imglish.engine.guide import Guide
@@ -148,13 +150,13 @@ class Loop:
                 greedy.append((run, logits))
             else:
                 token = run.draw.token(logits)
-                self._take(run, token, _logprob(logits, token))
+                self._take(run, token, _logprob(logits, token), logits)
         if greedy:
             together = greedy[0][1][None] if len(greedy) == 1 else torch.stack([logits for _, logits in greedy])
             best = together.argmax(-1)
             values = together.log_softmax(-1).gather(-1, best[:, None])[:, 0]
-            for (run, _), token, value in zip(greedy, best.tolist(), values.tolist(), strict=True):
-                self._take(run, token, value)
+            for (run, logits), token, value in zip(greedy, best.tolist(), values.tolist(), strict=True):
+                self._take(run, token, value, logits)
         return [run.job for run in running]
 
     def _guided(self, run: _Run, logits: Tensor, guide: Guide) -> None:
@@ -178,7 +180,7 @@ class Loop:
         guide.accept(token)
         raw = _logprob(run.logits, token)
         masked = raw if narrowed is run.logits else _logprob(narrowed, token)
-        self._take(run, token, raw, masked=masked, ended=guide.ended)
+        self._take(run, token, raw, run.logits, masked=masked, ended=guide.ended)
 
     def _forced(self, run: _Run, logits: Tensor, guide: Guide, forced: list[int]) -> None:
         """Feeds all forced tokens but the last at once: `_feed` feeds that one."""
@@ -188,12 +190,16 @@ class Loop:
             run.fed += len(forced) - 1
         for token, before in zip(forced, seen, strict=True):
             guide.accept(token)
-            self._take(run, token, _logprob(before, token), masked=0.0, ended=guide.ended)
+            self._take(run, token, _logprob(before, token), before, masked=0.0, ended=guide.ended)
 
-    def _take(self, run: _Run, token: int, logprob: float, *, masked: float | None = None, ended: bool = False) -> None:
+    def _take(
+        self, run: _Run, token: int, logprob: float, logits: Tensor, *, masked: float | None = None, ended: bool = False
+    ) -> None:
+        """Adds a token, which was chosen of `logits` (vocab,), to its answer."""
         job = run.job
-        stop = job.options.stop
-        append(job.row, token, logprob, ends=self.ends, tokenizer=self.loaded.tokenizer, stop=stop, masked=masked)
+        options, tokenizer = job.options, self.loaded.tokenizer
+        top = most_probable(logits, options.logprobs) if options.logprobs else ()
+        append(job.row, token, logprob, ends=self.ends, tokenizer=tokenizer, stop=options.stop, masked=masked, top=top)
         job.row.ended = job.row.ended or ended
         if not job.row.ended and job.guide is None and len(job.row.ids) >= job.options.max_tokens:
             job.row.stopped = "length"
@@ -294,7 +300,7 @@ def stepper_of(loaded: Loaded) -> Stepper:
     """What steps this model's decoder as it is now: the lean stepper where it qualifies, else the plain one."""
     model, two_way = loaded.model, bool(getattr(loaded.family, "two_way", False))
     if model.config.is_encoder_decoder:
-        return _kept_stepper(loaded, lambda: Seq2SeqStepper(model))
+        return crossed(model) or _kept_stepper(loaded, lambda: Seq2SeqStepper(model))
     found = lean(model, two_way=two_way)
     return _kept_stepper(loaded, lambda: PlainStepper(model, two_way=two_way)) if found is None else found
 

@@ -24,7 +24,7 @@ from imglish.engine._remote_forms import schema_of_form
 from imglish.engine._remote_http import Patience, Server
 from imglish.engine._remote_line import Line
 from imglish.engine.generate import Options
-from imglish.engine.vlm import VLM, Stream, _options, chat_request
+from imglish.engine.vlm import VLM, Stream, chat_request
 from imglish.families._base import Loaded
 from imglish.families._prompted import REGIONS
 
@@ -67,7 +67,7 @@ class RemoteVLM(VLM):
 
     def __init__(self, server: Server, model: str, family: RemoteFamily, **options: Any) -> None:
         self.loaded = Loaded(None, None, family, model)
-        self.options = _options(Options(batch=PARALLEL), options)
+        self.options = _given.options(Options(batch=PARALLEL), options)
         self.server, self.model, self.family = server, model, family
         self.line = Line(server, model, family)
 
@@ -93,15 +93,23 @@ class RemoteVLM(VLM):
             schema_of_form(request.form)
         super().check(request)
 
-    def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
+    def run(
+        self, requests: Iterable[Request], *, each: Sequence[Mapping[str, Any] | None] | None = None, **options: Any
+    ) -> list[Result]:
         """Results in the order of the requests, of which `batch` are on their way at once; `n` of each.
 
-        The first that fails for good raises; those that were not sent yet are not sent any more.
+        `each` has options of its own for every request. The first that fails for good raises; those that were not sent
+        yet are not sent any more.
         """
-        chosen, wanted, begun = _options(self.options, options), _given.requests(requests), time.monotonic()
+        chosen, wanted, begun = _given.options(self.options, options), _given.requests(requests), time.monotonic()
         for request in wanted:
             self.check(request)
-        jobs = [(request, _sampled(chosen, number)) for request in wanted for number in range(chosen.n)]
+        own = _given.options_of_each(chosen, each, len(wanted))
+        jobs = [
+            (request, _sampled(its, number))
+            for request, its in zip(wanted, own, strict=True)
+            for number in range(its.n)
+        ]
 
         def answer(job: tuple[Request, Options]) -> Result:
             return self.line.answer(*job, begun=begun)
@@ -125,7 +133,7 @@ class RemoteVLM(VLM):
         """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
         language = options.pop("language", None) or "en"
         request = dataclasses.replace(chat_request(to_messages(messages)), language=language)
-        return _RemoteStream(self, request, _options(self.options, options))
+        return _RemoteStream(self, request, _given.options(self.options, options))
 
     def score(self, messages: Any, options: Sequence[str]) -> NoReturn:
         """Refuses: of a text that it did not write itself, a server tells no probabilities. Raises SkillError."""

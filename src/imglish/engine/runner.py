@@ -27,6 +27,8 @@ class Answer:
     request: Request
     prompt: Prompt
     row: Decoded
+    tells: bool = False
+    """Whether its tokens and their log-probabilities were asked for."""
 
 
 class Runner:
@@ -58,41 +60,46 @@ class Runner:
         options: Options,
         *,
         opening: Callable[[Request], Request],
+        each: Sequence[Options] | None = None,
     ) -> Iterator[tuple[int, Answer]]:
-        """(index of its request, answer) as they end: `options.n` for each request."""
+        """(index of its request, answer) as they end: `n` for each request, whose own options are in `each`.
+
+        What is about all of them together (`TOGETHER` of `imglish.engine.generate`) is taken from `options`.
+        """
+        chosen = [options] * len(requests) if each is None else each
+        widths = [beams.count(loaded, one) for one in chosen]
         loop = self.loop(options, loaded)
         ranked = order(requests)
 
         def begin(place: int, together: int) -> Iterator[list[Job]]:
             ready = opened((requests[index] for index in ranked[place:]), opening)
-            return self._jobs(ready, ranked[place:], options, together)
+            return self._jobs(ready, ranked[place:], chosen, together)
 
         jobs: Iterator[Job] = Coming(begin, 1 if loaded.family.native else options.batch)
-        width = beams.count(loaded, options)
-        if width > 1:
-            guided: list[Job] = []  # a search with beams has no guide: what must have a form is decoded by the loop
+        if max(widths, default=1) > 1:
+            rest: list[Job] = []  # a search with beams has no guide: what must have a form is decoded by the loop
             for job in jobs:
-                if _has_form(job):
-                    guided.append(job)
+                if widths[job.index] == 1 or _has_form(job):
+                    rest.append(job)
                 else:
-                    beams.search(loop.starts, job, width)
-                    yield job.index, Answer(job.prompt.request, job.prompt, job.row)
-            jobs = iter(guided)
+                    beams.search(loop.starts, job, widths[job.index])
+                    yield job.index, _answer(job)
+            jobs = iter(rest)
         for changed in loop.run(jobs, Budget(options.batch, budget.tokens_within(loaded, options))):
             for job in changed:
                 if job.row.ended or job.row.stopped:
-                    yield job.index, Answer(job.prompt.request, job.prompt, job.row)
+                    yield job.index, _answer(job)
 
     def pieces(self, loaded: Loaded, request: Request, options: Options) -> tuple[Iterator[str], Callable[[], Answer]]:
         """(the pieces of one answer, whose pictures are open; what it was when they have ended)."""
         loop = self.loop(options, loaded)
-        ((job,),) = self._jobs([request], [0], replace(options, n=1), 1)
+        ((job,),) = self._jobs([request], [0], [replace(options, n=1)], 1)
         width = beams.count(loaded, options)
         if width > 1 and not _has_form(job):
             steps: Iterable[Any] = self._searched(loop, job, width)
         else:
             steps = loop.run([job], Budget(1, options.tokens))
-        return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: Answer(request, job.prompt, job.row)
+        return pieces(loaded.tokenizer, steps, job.row, options.stop), lambda: _answer(job)
 
     def make_room(self, request: Request, options: Options) -> None:
         """Refuses a request over the limit of memory; where one was given, what is kept makes room for the request."""
@@ -110,19 +117,25 @@ class Runner:
         return prompts(self.loaded, requests, kept, in_turn=in_turn)
 
     def _jobs(
-        self, ready: Iterable[Request], indices: Sequence[int], options: Options, together: int
+        self, ready: Iterable[Request], indices: Sequence[int], chosen: Sequence[Options], together: int
     ) -> Iterator[list[Job]]:
-        """The jobs of each request, whose pictures are open, made for so many requests at a time."""
+        """The jobs of each request, whose pictures are open, made for so many requests at a time.
+
+        `indices` are the requests' in what was asked for, in whose order their options are `chosen`.
+        """
         assert self.loaded is not None, "there is a loop before there are jobs"
-        numbers = iter(indices)
+        left = iter(indices)
         for chunk in chunks(ready, together):
-            for request in chunk:
-                self.make_room(request, options)
-            for request, prompt in zip(chunk, self.prompts(chunk, options), strict=True):
+            numbers = [next(left) for _ in chunk]
+            for request, index in zip(chunk, numbers, strict=True):
+                self.make_room(request, chosen[index])
+            made = self.prompts(chunk, chosen[numbers[0]])
+            for request, index, prompt in zip(chunk, numbers, made, strict=True):
+                options = chosen[index]
                 told = rules(
                     self.loaded, self.loaded.family.banned(request), repetition_penalty=options.repetition_penalty
                 )
-                index, jobs = next(numbers), []
+                jobs = []
                 for sample in range(options.n):
                     guided = guide_for(request, self.loaded) if options.guided else None
                     job = Job(index, prompt, options, told, guided, sample)
@@ -134,6 +147,11 @@ class Runner:
         """One step: a search decides at its end."""
         beams.search(loop.starts, job, width)
         yield
+
+
+def _answer(job: Job) -> Answer:
+    """What came of a job."""
+    return Answer(job.prompt.request, job.prompt, job.row, tells=job.options.logprobs is not None)
 
 
 def _has_form(job: Job) -> bool:

@@ -27,6 +27,8 @@ class Encoded:
     hidden: Tensor
     keys: list[Tensor] = field(default_factory=list)
     values: list[Tensor] = field(default_factory=list)
+    heard: Any = None
+    """The same keys and values as `imglish.engine.crossed` has them."""
 
     @property
     def nbytes(self) -> int:
@@ -41,8 +43,6 @@ class Seq2SeqStepper(PlainStepper):
         super().__init__(model)
         self.encoder, self.text = self.text.encoder, self.text.decoder
         self.embedding = self.text.embed_tokens
-        self._at: Tensor | None = None
-        self.text.embed_positions.register_forward_hook(self._positioned)
 
     @torch.inference_mode()
     def encode(self, embeds: Tensor) -> Begun:
@@ -112,18 +112,16 @@ class Seq2SeqStepper(PlainStepper):
 
     @contextmanager
     def _place(self, positions: Tensor) -> Iterator[None]:
-        self._at = positions
+        """The stock decoder counts positions alike for all rows; while this lasts each row has its own."""
+
+        def placed(module: Any, _: Any, __: Tensor) -> Tensor:
+            return torch.nn.functional.embedding(positions + module.offset, module.weight)
+
+        hook = self.text.embed_positions.register_forward_hook(placed)
         try:
             yield
         finally:
-            self._at = None
-
-    def _positioned(self, module: Any, _: Any, made: Tensor) -> Tensor:
-        """The stock decoder counts positions alike for all rows; here each row has its own."""
-        if self._at is None:
-            return made
-        found: Tensor = torch.nn.functional.embedding(self._at + module.offset, module.weight)
-        return found
+            hook.remove()
 
 
 def _padded(tensor: Tensor, length: int, axis: int) -> Tensor:

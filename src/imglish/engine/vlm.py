@@ -28,6 +28,7 @@ from imglish.engine import _given
 from imglish.engine._opening import light, open_request
 from imglish.engine._remote_address import is_address
 from imglish.engine._shelf import Shelf
+from imglish.engine._told import tokens_of
 from imglish.engine.generate import Decoded, Options
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
@@ -112,7 +113,7 @@ class VLM:
         from imglish.engine.runner import Runner
 
         self.loaded = loaded
-        self.options = _options(Options(), options)
+        self.options = _given.options(Options(), options)
         self._runner = Runner()
 
     def __repr__(self) -> str:
@@ -185,17 +186,22 @@ class VLM:
         """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
         language = options.pop("language", None) or "en"
         request = dataclasses.replace(chat_request(to_messages(messages)), language=language)
-        return Stream(self, request, _options(self.options, options))
+        return Stream(self, request, _given.options(self.options, options))
 
-    def run(self, requests: Iterable[Request], **options: Any) -> list[Result]:
-        """Results in the order of the requests, which are decoded together; `n` of each where n is given."""
-        chosen = _options(self.options, options)
-        wanted = _given.requests(requests)
+    def run(
+        self, requests: Iterable[Request], *, each: Sequence[Mapping[str, Any] | None] | None = None, **options: Any
+    ) -> list[Result]:
+        """Results in the order of the requests, which are decoded together; `n` of each where n is given.
+
+        `each` has options of its own for every request, over those that all have: `[{"seed": 1}, {"max_tokens": 9}]`.
+        """
+        chosen, wanted = _given.options(self.options, options), _given.requests(requests)
+        own = _given.options_of_each(chosen, each, len(wanted))
         for request in wanted:
             self.check(request)
         results: dict[tuple[int, int], Result] = {}
         counts = [0] * len(wanted)
-        for index, answer in self._runner.run(self.loaded, wanted, chosen, opening=open_request):
+        for index, answer in self._runner.run(self.loaded, wanted, chosen, opening=open_request, each=own):
             result = finish(self.loaded, answer)
             results[index, counts[index]] = light(result, wanted[index]) if len(wanted) > 1 else result
             counts[index] += 1
@@ -239,7 +245,7 @@ class VLM:
 
     def _one(self, request: Request, options: dict[str, Any]) -> Result:
         language = options.pop("language", None) or request.language
-        if _options(self.options, options).n > 1:
+        if _given.options(self.options, options).n > 1:
             raise InputError(
                 "one answer is returned here, and n asks for more", hint="vlm.run([request], n=...) gives all"
             )
@@ -332,6 +338,7 @@ def finish(loaded: Loaded, answer: Answer) -> Result:
     return dataclasses.replace(
         result,
         receipt=receipt,
+        tokens=tokens_of(loaded.tokenizer, row) if answer.tells else (),
         problems=(*problems, *prompt.seen.problems),
         picture=pictures[0] if pictures else None,
     )
@@ -354,12 +361,3 @@ def _request(skill: str, image: Pictures, text: str, **more: Any) -> Request:
 def _message(image: Pictures, text: str) -> Message:
     images = () if image is None else tuple(image) if isinstance(image, (list, tuple)) else (image,)
     return Message("user", (*(ImagePart(item) for item in images), TextPart(text)))
-
-
-def _options(base: Options, changes: Mapping[str, Any]) -> Options:
-    names = [field.name for field in dataclasses.fields(Options)]
-    unknown = [name for name in changes if name not in names]
-    if unknown:
-        raise InputError(f"no option {unknown[0]!r}; allowed are {', '.join(names)}")
-    given = {name: value for name, value in changes.items() if value is not None}
-    return dataclasses.replace(base, **given)

@@ -7,6 +7,7 @@
 
 #include <stdint.h>
 #include "attention.h"
+#include "cross.h"
 #include "look.h"
 #include "model.h"
 #include "products.h"
