@@ -499,12 +499,12 @@ def test_a_chat_writes_as_the_options_say_and_warns(
 def test_log_probabilities_are_a_table_and_stand_in_the_document(
     vlm: FakeVLM, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = (Token("thr", -0.25, 3, (Token("thr", -0.25, 3), Token('"', -2.5, 1))), Token("ee", 0.0, 4))
+    told = (Token("thr", -0.25, 3, (Token("thr", -0.25, 3), Token('"', -2.5, 1))), Token(":cat: [/b]", 0.0, 4))
     monkeypatch.setattr(vlm, "result", lambda *_: Text(text="three", tokens=told))
     assert cli.main(["ask", "a.png", "How many?", "--logprobs", "2"]) == 0
     assert vlm.calls[0][2] == {"logprobs": 2}
     shown = capsys.readouterr().out
-    assert shown.startswith("three\n") and "-0.250" in shown and '"\\"" -2.500' in shown
+    assert shown.startswith("three\n") and "-0.250" in shown and '":cat: [/b]"' in shown and '"\\"" -2.500' in shown
     assert cli.main(["ask", "a.png", "How many?", "--logprobs", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tokens"][0]["top"][1] == {
         "text": '"',

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -279,3 +280,56 @@ def test_memory_that_ends_leaves_no_row(loaded: Loaded, monkeypatch: pytest.Monk
     with pytest.raises(MemoryError):
         stepper.prefill(torch.tensor([[3]]), past=past)
     assert not stepper.group.rows
+
+
+@pytest.mark.parametrize("beams", [1, 3])
+@pytest.mark.parametrize("lean", [True, False])
+def test_several_threads_have_one_model(
+    loaded: Loaded, beams: int, lean: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not lean:
+        monkeypatch.setattr("imglish.engine.loop.crossed", lambda _: None)
+    requests = requests_of(loaded)[:2]
+    wanted = [one.raw for one in VLM(loaded, max_tokens=10, beams=beams).run(requests)]
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(VLM(loaded, max_tokens=10, beams=beams).run, requests) for _ in range(12)]
+        assert all([one.raw for one in run.result()] == wanted for run in runs)
+
+
+def test_weights_written_to_where_nobody_sees_it_are_read_again_after_forget() -> None:
+    loaded = made()
+    model, vlm = loaded.model.bfloat16(), VLM(loaded)
+    seen, ids = embeds(model, 12), texts(model, 4)
+    stepper_for(model)
+    layer = model.model.language_model.decoder.layers[2]
+    layer.fc1.bias.data.add_(2)
+    layer.final_layer_norm.weight.data.mul_(2)
+    vlm.forget()
+    after, wanted = _stepped(stepper_for(model), seen, ids)[0], reference(model, seen[0], ids[0])[1:].float()
+    assert float((after - wanted).abs().mean() / wanted.std()) < 0.02
+
+
+def test_a_model_that_went_away_leaves_no_weights_behind() -> None:
+    model = made().model
+    stepper_for(model)
+    assert model in _cross_weights._read
+    model.to("meta")
+    assert crossed(model) is None and model not in _cross_weights._read
+
+
+@pytest.mark.parametrize("lean", [True, False])
+@pytest.mark.parametrize("beams", [1, 2])
+def test_an_answer_ends_where_there_are_no_more_places(lean: bool, beams: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not lean:
+        monkeypatch.setattr("imglish.engine.loop.crossed", lambda _: None)
+    loaded = made(layers=1)
+    places = loaded.model.model.language_model.decoder.embed_positions
+    monkeypatch.setattr(loaded.model.config.get_text_config(), "max_position_embeddings", 60)
+    places.weight = torch.nn.Parameter(places.weight[: 60 + places.offset].clone())
+    for name in ("imglish.engine.beams.ends_of", "imglish.engine.loop.ends_of"):
+        monkeypatch.setattr(name, lambda _: set())
+    monkeypatch.setattr(loaded.model.generation_config, "eos_token_id", None)
+    request = requests_of(loaded)[1]
+    (result,) = VLM(loaded).run([request], max_tokens=100, beams=beams, guided=False)
+    assert result.receipt is not None and result.receipt.generated_tokens == 60 and result.receipt.truncated
+    assert "no place for more" in result.problems[-1].message

@@ -27,6 +27,7 @@ def encoder(name: str, side: int = 70) -> Any:
     torch.manual_seed(0)
     kinds: dict[str, Any] = {
         "clip": lambda: CLIPVisionModel(CLIPVisionConfig(**SIZES, image_size=side)),
+        "clip of OpenCLIP": lambda: CLIPVisionModel(CLIPVisionConfig(**SIZES, image_size=side, hidden_act="gelu")),
         "siglip": lambda: SiglipVisionModel(SiglipVisionConfig(**SIZES, image_size=side)),
     }
     model = kinds[name]().eval()
@@ -40,7 +41,7 @@ def seen(model: Any, pixels: torch.Tensor) -> torch.Tensor:
         return model(pixels.to(model.dtype), output_hidden_states=True).hidden_states[-1].float()
 
 
-@pytest.mark.parametrize("name", ["clip", "siglip"])
+@pytest.mark.parametrize("name", ["clip", "clip of OpenCLIP", "siglip"])
 @pytest.mark.parametrize(("side", "pictures"), [(28, 3), (56, 2), (84, 1), (140, 2)])
 def test_it_is_nearer_to_float32_than_torch_in_bfloat16(name: str, side: int, pictures: int) -> None:
     model = encoder(name, side)

@@ -117,6 +117,10 @@ def test_samples_depend_on_their_seed_alone(imglish: Loaded) -> None:
     assert pairs[:2] == three[:2]
     with pytest.raises(InputError, match="n asks for more"):
         vlm.ask(picture(0), "?", n=2)
+    with pytest.raises(InputError, match="n asks for more"):
+        vlm.stream(one.messages, n=2)
+    with pytest.raises(InputError, match="one answer"):
+        Options(beams=3, n=2)
 
 
 @pytest.mark.parametrize("narrow", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}])

@@ -24,6 +24,7 @@ import imglish
 from imglish.core.errors import ImageError, InputError, RemoteError, SkillError, UnknownName
 from imglish.core.results import PARSE, Token, result_from_json
 from imglish.core.types import ImagePart, Message, Request, TextPart
+from imglish.engine._remote_answer import Said
 from imglish.engine.folder import map_folder
 from imglish.engine.remote import RemoteVLM
 from model_server import SECRET, Server, serve
@@ -112,6 +113,14 @@ def test_log_probabilities_come_as_the_server_tells_them(server: Server, vlm: Re
     assert [body.get("top_logprobs") for body in server.bodies()] == [2, None, None]
     assert not second.tokens and [problem.kind for problem in second.problems] == ["server"]
     assert not third.problems
+
+
+def test_a_stop_string_that_a_server_let_pass_cuts_tokens_too() -> None:
+    rows = [{"token": text, "logprob": -1.0} for text in ("a", " ", "ST", "OP", " b")]
+    for text, kept in (("STOP", ["a", " "]), ("TOP", ["a", " ", "S"]), ("a", [])):
+        said = Said()
+        said.take({"choices": [{"message": {"content": "a STOP b"}, "logprobs": {"content": rows}}]}, [text])
+        assert said.cut and [one.text for one in said.tokens] == kept and "".join(kept) == said.text
 
 
 def test_a_server_gets_the_options_of_each_request(server: Server, vlm: RemoteVLM) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import random
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from PIL import Image
+from tokenizers import decoders, models
+from transformers import PreTrainedTokenizerFast
 
 from imglish.core.errors import InputError
 from imglish.core.results import Result, Token, result_from_json
 from imglish.core.types import ImagePart, Message, Request, TextPart
+from imglish.engine import beams
+from imglish.engine._opening import open_request
 from imglish.engine._told import most_probable, tokens_of
 from imglish.engine.beams import settings
-from imglish.engine.generate import Decoded, Options, detokenize
+from imglish.engine.generate import Decoded, Options, append, detokenize
 from imglish.engine.load import FAMILIES
+from imglish.engine.loop import Loop
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
 
@@ -42,8 +52,12 @@ def ask(text: str = "How many?", seed: int = 0) -> Request:
     return Request("ask", (Message("user", (ImagePart(picture(seed)), TextPart(text))),), text)
 
 
+def joined_of(tokens: Sequence[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
 def joined(result: Result) -> str:
-    return "".join(token.text for token in result.tokens)
+    return joined_of(result.tokens)
 
 
 def same_after_json(result: Result) -> bool:
@@ -96,6 +110,35 @@ def test_a_letter_of_several_tokens_is_the_last_ones(loaded: Loaded, text: str) 
     for place in range(1, len(ids)):
         start = "".join(token.text for token in told[:place])
         assert detokenize(loaded.tokenizer, ids[:place]).startswith(start)
+
+
+def test_bytes_of_letters_that_were_cut_make_up_the_answer_too() -> None:
+    pieces = ["<unk>", *(f"<0x{n:02X}>" for n in range(256)), *"abc", "\u2581"]
+    made = tokenizers.Tokenizer(models.BPE({piece: n for n, piece in enumerate(pieces)}, [], byte_fallback=True))
+    made.decoder = decoders.Sequence(
+        [decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=made)
+    generator = random.Random(0)
+    letters = [[n + 1 for n in letter.encode()] for letter in ("🦊", "é", "\n", "日")] + [[257], [258], [260]]
+    for _ in range(300):
+        ids = [one for _ in range(5) for one in generator.choice(letters)]
+        ids = ids[generator.randrange(2) : len(ids) - generator.randrange(3)]
+        whole = detokenize(tokenizer, ids)
+        told = tokens_of(tokenizer, Decoded(ids, [-1.0] * len(ids), text=whole))
+        assert "".join(token.text for token in told) == whole
+
+
+def test_a_letter_before_a_stop_string_keeps_all_its_tokens() -> None:
+    tokenizer = FAMILIES.get("qwen2_vl")().tiny().tokenizer
+    for text in ("🦊", "a", "日本", ""):
+        row = Decoded()
+        for token in tokenizer(f"{text}STOP b", add_special_tokens=False)["input_ids"]:
+            if append(row, token, -1.0, ends=set(), tokenizer=tokenizer, stop=["STOP"]):
+                break
+        assert row.ended and row.text == text and detokenize(tokenizer, row.ids).startswith(text)
+        assert not row.ids or not detokenize(tokenizer, row.ids[:-1]).startswith(text)
+        assert joined_of(tokens_of(tokenizer, row)) == text
 
 
 def test_others_are_what_would_have_been_written(loaded: Loaded) -> None:
@@ -161,6 +204,35 @@ def test_every_request_may_have_options_of_its_own(imglish: VLM) -> None:
     beamed = imglish.run(requests, each=[{"beams": 3}, None, None, {"beams": 2}], max_tokens=9)
     assert beamed[0] == imglish.run([requests[0]], beams=3, max_tokens=9)[0]
     assert [one.raw for one in beamed[1:3]] == [one.raw for one in imglish.run(requests[1:3], max_tokens=9)]
+
+
+def test_a_search_does_not_hold_up_pictures_of_others(imglish: VLM) -> None:
+    seen: list[Request] = []
+
+    def opening(request: Request) -> Request:
+        seen.append(request)
+        return open_request(request)
+
+    requests = [ask(f"{n}?", n) for n in range(20)]
+    each = [Options(beams=2 if n == 7 else 1, max_tokens=4) for n in range(20)]
+    found = imglish._runner.run(imglish.loaded, requests, Options(batch=2), opening=opening, each=each)
+    assert next(found)[0] == 7 and len(seen) == 1
+    assert sorted([7, *(index for index, _ in found)]) == list(range(20)) and len(seen) == 20
+
+
+def test_a_deadline_counts_from_the_call_also_behind_a_search(imglish: VLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def searched(*given: Any) -> Any:
+        now[0] += 10
+        return beams.search(*given)
+
+    monkeypatch.setattr("imglish.engine.runner.Loop", functools.partial(Loop, clock=lambda: now[0]))
+    monkeypatch.setattr("imglish.engine.runner.beams", SimpleNamespace(search=searched, count=beams.count))
+    each = [{"beams": 2, "max_tokens": 2}, {"deadline": 5.0}, {"deadline": 15.0}]
+    first, second, third = imglish.run([ask("a"), ask("b"), ask("c")], each=each)
+    assert [problem.message for problem in second.problems if "deadline" in problem.message]
+    assert not [problem for problem in (*first.problems, *third.problems) if "deadline" in problem.message]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
         )
     for row in rows:
         table.add_row(*row)
-    Console().print(table, markup=False)
+    Console(emoji=False).print(table, markup=False)
 
 
 def _receipt(receipt: Any) -> None:

@@ -91,8 +91,14 @@ def writer(model: Any) -> Writer | None:
         if known is None or known.stamp != now:
             _read[model] = known = read(model)
     except NotLean:
+        forget(model)  # or its weights would stay where they were
         return None
     return known
+
+
+def forget(model: Any) -> None:
+    """What is known of a model's weights is read again: they were written to where nobody sees it."""
+    _read.pop(model, None)
 
 
 def read(model: Any) -> Writer:

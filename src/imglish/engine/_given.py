@@ -113,6 +113,13 @@ def options(base: Options, changes: Mapping[str, Any]) -> Options:
     return dataclasses.replace(base, **given)
 
 
+def one_answer(chosen: Options) -> Options:
+    """The same options, which ask for one answer. Raises InputError where they ask for more."""
+    if chosen.n > 1:
+        raise InputError("one answer is returned here, and n asks for more", hint="vlm.run([request], n=...) gives all")
+    return chosen
+
+
 def options_of_each(base: Options, each: Any, count: int) -> list[Options]:
     """The options of each of `count` requests, from what `run` was given. Raises InputError."""
     if each is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ class Said:
         first = min((self.text.find(word) for word in stop if word in self.text), default=-1)
         if first >= 0:
             self.text, self.finish, self.cut = self.text[:first], "stop", True
+            self._cut_tokens()
 
     def complete(self, address: str) -> None:
         """Raises Failure where the answer broke off: neither a reason for its end nor the mark of it has come."""
@@ -79,6 +81,15 @@ class Said:
                 top = row.get("top_logprobs")
                 others = [_token(one) for one in top] if isinstance(top, list) else ()
                 self.tokens.append(dataclasses.replace(told, top=tuple(one for one in others if one is not None)))
+
+    def _cut_tokens(self) -> None:
+        """Tokens of what was cut off go, too; the last one may stay in part."""
+        ends = list(itertools.accumulate(len(one.text) for one in self.tokens))
+        kept = [one for one, end in zip(self.tokens, ends, strict=True) if end - len(one.text) < len(self.text)]
+        over = sum(len(one.text) for one in kept) - len(self.text)
+        if kept and over > 0:
+            kept[-1] = dataclasses.replace(kept[-1], text=kept[-1].text[:-over])
+        self.tokens = kept
 
     def _count(self, usage: Any) -> None:
         if not isinstance(usage, Mapping):

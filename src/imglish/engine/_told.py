@@ -39,7 +39,10 @@ def tokens_of(tokenizer: Any, row: Decoded) -> tuple[Token, ...]:
         piece = "" if text.endswith(_UNFINISHED) and not is_last else text[len(before) :]
         if not text.endswith(_UNFINISHED):
             start, done = done, place + 1
-        piece = row.text[length:] if is_last else piece[: max(len(row.text) - length, 0)]
+        if is_last:
+            piece = row.text[length:]
+        elif not row.text.startswith(piece, length):  # cut within a letter: bytes before it are not letters, either
+            piece = ""
         length += len(piece)
         told.append(Token(piece, logprob, token, others))
     return tuple(told)

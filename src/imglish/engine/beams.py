@@ -37,13 +37,13 @@ def count(loaded: Loaded, options: Options) -> int:
 
 
 @torch.inference_mode()
-def search(starts: Starts, job: Job, width: int) -> Decoded:
-    """Fills a job's answer with the best of `width` beams."""
+def search(starts: Starts, job: Job, width: int, began: float | None = None) -> Decoded:
+    """Fills a job's answer with the best of `width` beams. Its deadline counts from `began`, by the monotonic clock."""
     loaded, options, row = starts.loaded, job.options, job.row
     config = settings(loaded, options, width)
     config.suppress_tokens = sorted({*(config.suppress_tokens or ()), *job.rules.suppressed}) or None
     config.repetition_penalty = job.rules.repetition_penalty
-    watch = _Watch(options)
+    watch = _Watch(options, time.monotonic() if began is None else began)
     more: dict[str, Any] = {"stopping_criteria": StoppingCriteriaList([watch])}
     if options.stop:
         config.stop_strings = list(options.stop)
@@ -122,8 +122,8 @@ class _Guided(LogitsProcessor):
 class _Watch(StoppingCriteria):
     """Ends the search at its deadline, or when it is cancelled."""
 
-    def __init__(self, options: Options) -> None:
-        self.options, self.began, self.why = options, time.monotonic(), ""
+    def __init__(self, options: Options, began: float) -> None:
+        self.options, self.began, self.why = options, began, ""
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
         options = self.options

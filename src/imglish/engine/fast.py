@@ -41,10 +41,16 @@ def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
         if known is None or known.stamp != stamp(model):
             _read[model] = known = read(model)
     except NotLean:
+        _read.pop(model, None)  # or its weights would stay where they were
         return None
     if two_way and any(layer.window is not None for layer in known.layers):
         return None
     return LeanStepper(known, two_way=two_way)
+
+
+def forget(model: Any) -> None:
+    """What is known of a model's weights is read again: they were written to where nobody sees it."""
+    _read.pop(model, None)
 
 
 class LeanStepper:

@@ -7,7 +7,7 @@ import logging
 import math
 import numbers
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imglish.core.errors import InputError
@@ -107,6 +107,11 @@ class Options:
             raise InputError(
                 "beams and a temperature were given; beams search, a temperature samples", hint="leave one out"
             )
+        if (self.beams or 1) > 1 and self.n > 1:
+            raise InputError(
+                "beams and n were given; a search with beams finds one answer",
+                hint="for several answers leave beams out and give a temperature",
+            )
         if any(not text for text in self.stop):
             raise InputError(f"stop is {self.stop!r}; allowed are strings that are not empty")
         if self.temperature == 0:
@@ -173,11 +178,25 @@ def append(
         first = min((text.find(word) for word in stop if word in text), default=-1)
         if first >= 0:
             row.text, row.ended = text[:first], True
-            while row.ids and len(detokenize(tokenizer, row.ids[:-1])) >= first:
+            while row.ids and detokenize(tokenizer, row.ids[:-1]).startswith(row.text):
                 for values in (row.ids, row.logprobs, row.masked, row.top):
                     values.pop()
             return True
     return False
+
+
+def longest(loaded: Loaded) -> int | None:
+    """Tokens of the longest answer that an encoder-decoder has places for; None where an answer has no such end."""
+    if not loaded.model.config.is_encoder_decoder:
+        return None
+    most: int | None = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
+    return most
+
+
+def bounded(loaded: Loaded, options: Options) -> Options:
+    """The options with as many `max_tokens` as the model has places for."""
+    most = longest(loaded)
+    return options if most is None or options.max_tokens <= most else replace(options, max_tokens=most)
 
 
 def detokenize(tokenizer: Any, ids: Sequence[int]) -> str:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from imglish.core.errors import MemoryLimitError
+from imglish.engine import _cross_weights, fast
 from imglish.engine._sampling import Draw, Rules
 from imglish.engine._starts import Starts
 from imglish.engine._told import most_probable
 from imglish.engine.batch import Budget, is_out_of_memory
 from imglish.engine.crossed import crossed
-from imglish.engine.fast import lean
 from imglish.engine.generate import Decoded, Options, append, detokenize, ends_of
 from imglish.engine.guide import Guide
 from imglish.engine.plain import PlainStepper
@@ -72,9 +72,12 @@ class Loop:
         self._tried = 0  # answers that ran, or were to begin, when memory was last needed
         self._is_alone = False  # whether one alone ran out of memory, and is tried once more
 
-    def run(self, jobs: Iterable[Job], budget: Budget) -> Iterator[list[Job]]:
-        """Decodes all jobs; after each step, those that got a token or ended. Leaving off drops the rest."""
-        began, waiting = self.clock(), _Queue(jobs)
+    def run(self, jobs: Iterable[Job], budget: Budget, began: float | None = None) -> Iterator[list[Job]]:
+        """Decodes all jobs; after each step, those that got a token or ended. Leaving off drops the rest.
+
+        Deadlines count from `began` by the loop's clock; None is now.
+        """
+        began, waiting = self.clock() if began is None else began, _Queue(jobs)
         running: list[_Run] = []
         try:
             while running or waiting.is_open:
@@ -301,8 +304,14 @@ def stepper_of(loaded: Loaded) -> Stepper:
     model, two_way = loaded.model, bool(getattr(loaded.family, "two_way", False))
     if model.config.is_encoder_decoder:
         return crossed(model) or _kept_stepper(loaded, lambda: Seq2SeqStepper(model))
-    found = lean(model, two_way=two_way)
+    found = fast.lean(model, two_way=two_way)
     return _kept_stepper(loaded, lambda: PlainStepper(model, two_way=two_way)) if found is None else found
+
+
+def forget(model: Any) -> None:
+    """What is known of a model's weights is read again."""
+    fast.forget(model)
+    _cross_weights.forget(model)
 
 
 def _kept_stepper(loaded: Loaded, make: Callable[[], Stepper]) -> Stepper:

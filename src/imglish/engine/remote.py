@@ -133,7 +133,7 @@ class RemoteVLM(VLM):
         """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
         language = options.pop("language", None) or "en"
         request = dataclasses.replace(chat_request(to_messages(messages)), language=language)
-        return _RemoteStream(self, request, _given.options(self.options, options))
+        return _RemoteStream(self, request, _given.one_answer(_given.options(self.options, options)))
 
     def score(self, messages: Any, options: Sequence[str]) -> NoReturn:
         """Refuses: of a text that it did not write itself, a server tells no probabilities. Raises SkillError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from imglish.engine._sampling import rules
 from imglish.engine.batch import Budget, chunks, opened, order
 from imglish.engine.cache import FeatureCache
 from imglish.engine.constrain import guide_for
-from imglish.engine.generate import Decoded, Options, pieces
+from imglish.engine.generate import Decoded, Options, bounded, pieces
 from imglish.engine.loop import Job, Loop
 from imglish.engine.prefix import PrefixTree
 from imglish.engine.prompt import Prompt, prompts
@@ -69,23 +70,25 @@ class Runner:
         chosen = [options] * len(requests) if each is None else each
         widths = [beams.count(loaded, one) for one in chosen]
         loop = self.loop(options, loaded)
-        ranked = order(requests)
+        began, ranked = loop.clock(), order(requests)
 
-        def begin(place: int, together: int) -> Iterator[list[Job]]:
-            ready = opened((requests[index] for index in ranked[place:]), opening)
-            return self._jobs(ready, ranked[place:], chosen, together)
+        def coming(ranked: Sequence[int]) -> Iterator[Job]:
+            def begin(place: int, together: int) -> Iterator[list[Job]]:
+                ready = opened((requests[index] for index in ranked[place:]), opening)
+                return self._jobs(ready, ranked[place:], chosen, together)
 
-        jobs: Iterator[Job] = Coming(begin, 1 if loaded.family.native else options.batch)
-        if max(widths, default=1) > 1:
-            rest: list[Job] = []  # a search with beams has no guide: what must have a form is decoded by the loop
-            for job in jobs:
-                if widths[job.index] == 1 or _has_form(job):
-                    rest.append(job)
-                else:
-                    beams.search(loop.starts, job, widths[job.index])
-                    yield job.index, _answer(job)
-            jobs = iter(rest)
-        for changed in loop.run(jobs, Budget(options.batch, budget.tokens_within(loaded, options))):
+            return Coming(begin, 1 if loaded.family.native else options.batch)
+
+        held: list[Job] = []
+        for job in coming([index for index in ranked if widths[index] > 1]):
+            if _has_form(job):  # what must have a form is decoded by the loop
+                held.append(job)
+            else:
+                beams.search(loop.starts, job, widths[job.index], began)
+                yield job.index, _answer(job)
+        jobs = itertools.chain(held, coming([index for index in ranked if widths[index] == 1]))
+        room = Budget(options.batch, budget.tokens_within(loaded, options))
+        for changed in loop.run(jobs, room, began):
             for job in changed:
                 if job.row.ended or job.row.stopped:
                     yield job.index, _answer(job)
@@ -131,7 +134,7 @@ class Runner:
                 self.make_room(request, chosen[index])
             made = self.prompts(chunk, chosen[numbers[0]])
             for request, index, prompt in zip(chunk, numbers, made, strict=True):
-                options = chosen[index]
+                options = bounded(self.loaded, chosen[index])
                 told = rules(
                     self.loaded, self.loaded.family.banned(request), repetition_penalty=options.repetition_penalty
                 )
@@ -145,7 +148,7 @@ class Runner:
 
     def _searched(self, loop: Loop, job: Job, width: int) -> Iterator[None]:
         """One step: a search decides at its end."""
-        beams.search(loop.starts, job, width)
+        beams.search(loop.starts, job, width, loop.clock())
         yield
 
 

@@ -6,6 +6,7 @@ the keys and values that each layer makes of it.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -113,15 +114,21 @@ class Seq2SeqStepper(PlainStepper):
     @contextmanager
     def _place(self, positions: Tensor) -> Iterator[None]:
         """The stock decoder counts positions alike for all rows; while this lasts each row has its own."""
+        mine, module = threading.get_ident(), self.text.embed_positions
 
-        def placed(module: Any, _: Any, __: Tensor) -> Tensor:
-            return torch.nn.functional.embedding(positions + module.offset, module.weight)
+        def place(_: Any, given: Any, named: dict[str, Any]) -> Any:
+            is_mine = threading.get_ident() == mine  # or it is another thread's forward
+            return (given, {**named, "position_ids": positions}) if is_mine else None
 
-        hook = self.text.embed_positions.register_forward_hook(placed)
+        def placed(_: Any, __: Any, made: Tensor) -> Tensor | None:
+            return made[0] if threading.get_ident() == mine else None  # it is made for one row
+
+        hooks = module.register_forward_pre_hook(place, with_kwargs=True), module.register_forward_hook(placed)
         try:
             yield
         finally:
-            hook.remove()
+            for hook in hooks:
+                hook.remove()
 
 
 def _padded(tensor: Tensor, length: int, axis: int) -> Tensor:

@@ -29,7 +29,7 @@ from imglish.engine._opening import light, open_request
 from imglish.engine._remote_address import is_address
 from imglish.engine._shelf import Shelf
 from imglish.engine._told import tokens_of
-from imglish.engine.generate import Decoded, Options
+from imglish.engine.generate import Decoded, Options, longest
 from imglish.engine.load import families_with, load_checkpoint
 from imglish.engine.schema import as_schema
 from imglish.engine.wording import caption_instruction
@@ -186,7 +186,7 @@ class VLM:
         """The answer to messages, piece by piece; `.result` is the whole when it has ended."""
         language = options.pop("language", None) or "en"
         request = dataclasses.replace(chat_request(to_messages(messages)), language=language)
-        return Stream(self, request, _given.options(self.options, options))
+        return Stream(self, request, _given.one_answer(_given.options(self.options, options)))
 
     def run(
         self, requests: Iterable[Request], *, each: Sequence[Mapping[str, Any] | None] | None = None, **options: Any
@@ -229,8 +229,11 @@ class VLM:
         self._runner.features.shelf = Shelf(folder, self.loaded, most_bytes=most_bytes)
 
     def forget(self) -> None:
-        """Lets go of all features and keys and values that are kept."""
+        """Lets go of all features and keys and values that are kept, and of what is known of the weights."""
+        from imglish.engine.loop import forget
+
         self._runner.forget()
+        forget(self.loaded.model)
 
     def check(self, request: Request) -> None:
         """Raises SkillError where this model cannot do the request, naming families that can."""
@@ -245,10 +248,7 @@ class VLM:
 
     def _one(self, request: Request, options: dict[str, Any]) -> Result:
         language = options.pop("language", None) or request.language
-        if _given.options(self.options, options).n > 1:
-            raise InputError(
-                "one answer is returned here, and n asks for more", hint="vlm.run([request], n=...) gives all"
-            )
+        _given.one_answer(_given.options(self.options, options))
         return self.run([dataclasses.replace(request, language=language)], **options)[0]
 
 
@@ -330,7 +330,7 @@ def finish(loaded: Loaded, answer: Answer) -> Result:
         result = loaded.extra["calibration"].of(result)
     problems = list(result.problems)
     if row.truncated:
-        problems.append(_cut(row))
+        problems.append(_cut(row, longest(loaded)))
     receipt = dataclasses.replace(
         prompt.receipt, generated_tokens=len(row.ids), truncated=row.truncated, cache_hits=row.cache_hits,
         prefix_tokens=row.prefix_tokens,
@@ -344,9 +344,11 @@ def finish(loaded: Loaded, answer: Answer) -> Result:
     )
 
 
-def _cut(row: Decoded) -> Problem:
-    """Why an answer is not whole."""
+def _cut(row: Decoded, most: int | None) -> Problem:
+    """Why an answer is not whole; `most` are the tokens that the model has places for."""
     count = len(row.ids)
+    if most is not None and count >= most:
+        return Problem(TRUNCATED, f"the answer was cut after {count} tokens: the model has no place for more")
     said = {
         "deadline": f"the answer was cut after {count} tokens: its deadline had passed",
         "cancelled": f"the answer was cut after {count} tokens: it was cancelled",
