@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from imglish.engine import _fast_choice, _fast_layout, _fast_weights, _native, fast
+from imglish.engine._branches import PAST, Branches
 from imglish.engine._fast_layout import MOST_MANY, Laid, Layout
+from imglish.engine._fast_native import seen_by
 from imglish.engine._native_products import fits_many
 from imglish.engine.fast import LeanStepper, parts
 from test_engine_fast import made, reference, stepper_of, texts
@@ -133,3 +135,68 @@ def test_it_is_taken_where_turns_and_prompts_are_quick(
 def test_texts_are_cut_where_a_call_is_full() -> None:
     assert parts([3, 10, 0, 2], 6) == [[(0, 0, 3), (1, 0, 3)], [(1, 3, 6)], [(1, 9, 1), (3, 0, 2)]]
     assert parts([], 6) == []
+
+
+def tree_of(past: Any, rows: list[list[int]]) -> tuple[Branches, list[int]]:
+    """A tree of these texts; of each token of each text, its place among the logits."""
+    tree, asked = Branches(past), list[int]()
+    for row in rows:
+        tree.begin()
+        node = PAST
+        for token in row:
+            node = tree.grow(node, (token,))
+            asked.append(tree.ask(node))
+    return tree, asked
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "window" not in kind])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_tree_has_the_logits_of_each_of_its_texts(kind: str, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "AT_ONCE", 1000)
+    model, stepper = half(kind)
+    first, second, a, b, c, d = (one.tolist() for one in texts(model, 37, 20, 50, 9, 3, 70))
+    every = [(first, [a, a[:40] + b, c, a[:5] + d]), (first + second, [b + a, b[:2] + c]), (second, [c])]
+    wanted = [torch.cat([_after(model, before, row) for row in rows]) for before, rows in every]
+    stepper = stepper_of(model)
+    _, (slot,) = stepper.prefill(torch.tensor([first]))
+    _, (longer,) = stepper.prefill(torch.tensor([second]), past=stepper.past(slot))
+    _, (other,) = stepper.prefill(torch.tensor([second]))
+    trees = [tree_of(stepper.past(one), rows) for one, (_, rows) in zip((slot, longer, other), every, strict=True)]
+    was = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = stepper.branch([tree for tree, _ in trees])
+        alone = [stepper.branch([tree])[0] for tree, _ in trees]
+    finally:
+        torch.set_num_threads(was)
+    for got, lone, (_, places), exact in zip(found, alone, trees, wanted, strict=True):
+        is_near(got[places], exact)
+        assert torch.equal(got, lone)
+
+
+def test_a_tree_that_is_one_text_has_the_numbers_of_that_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast, "AT_ONCE", 1000)
+    model, stepper = half("qwen3")
+    before, row = texts(model, 45, 80)
+    _, (slot,) = stepper.prefill(before[None])
+    past = stepper.past(slot)
+    tree, places = tree_of(past, [row.tolist()])
+    monkeypatch.setattr(stepper, "_hidden", None)  # torch has no part in it
+    got = stepper.branch([tree])[0][places]
+    (other,) = stepper.fork(slot)
+    assert torch.equal(got, stepper.extend([row.tolist()], [other])[0])
+    assert past.length == 45 and slot.length == 45  # nothing of a tree is kept
+
+
+def _after(model: Any, before: list[int], row: list[int]) -> torch.Tensor:
+    return wanted_of(model, torch.tensor(before + row))[len(before) :]
+
+
+@pytest.mark.parametrize("first", [0, 5, 16, 37])
+def test_who_sees_whom_is_told_in_bits(first: int) -> None:
+    paths = [[0], [0, 1], [0, 1, 2], [0, 3], [0, 1, 4], *([0, 3, *range(5, 6 + n)] for n in range(40))]
+    seen = seen_by(paths, first)
+    for token, path in enumerate(paths):
+        block, lane = divmod(first % 16 + token, 16)
+        assert [key for key in range(seen.shape[1]) if seen[block, key] >> lane & 1] == path
+    assert sum(int(bits).bit_count() for bits in seen.flatten().tolist()) == sum(map(len, paths))

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from imglish.engine._fast_layout import Laid, Layout, layout_of
 from imglish.engine._fast_looking import is_captured
-from imglish.engine._fast_weights import Matrix, NotLean, is_linear, matrix_of
+from imglish.engine._fast_weights import FORGOTTEN, Matrix, NotLean, is_linear, matrix_of
 from imglish.engine._flat import flat, is_listened_to, parameters
 
 KNOWN = "BartDecoderLayer"
@@ -89,23 +89,27 @@ def writer(model: Any) -> Writer | None:
         known = _read.get(model)
         now = stamp(model)
         if known is None or known.stamp != now:
-            _read[model] = known = read(model)
+            _read[model] = known = read(model, known.layout if known and known.stamp == FORGOTTEN else None)
     except NotLean:
-        forget(model)  # or its weights would stay where they were
+        _read.pop(model, None)  # or its weights would stay where they were
         return None
     return known
 
 
 def forget(model: Any) -> None:
     """What is known of a model's weights is read again: they were written to where nobody sees it."""
-    _read.pop(model, None)
+    if model in _read:
+        _read[model] = dataclasses.replace(_read[model], stamp=FORGOTTEN, known={})
 
 
-def read(model: Any) -> Writer:
-    """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules."""
+def read(model: Any, layout: Layout | None = None) -> Writer:
+    """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules.
+
+    `layout` is the one that was measured for these sizes before; None measures.
+    """
     encoder, body, head = find(model)
     dense = [one.weight for one in (head, *body.layers.modules()) if type(one) is nn.Linear]
-    layout = layout_of(dense)
+    layout = layout_of(dense) if layout is None else layout
     kept = body.layernorm_embedding.weight.dtype
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised else kept

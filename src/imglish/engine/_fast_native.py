@@ -8,20 +8,24 @@ of `imglish.engine._fast_rows`, in the same buffers: compiled steps and all else
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Sequence
 from ctypes import POINTER, Structure, byref, c_float, c_int32, c_int64, c_void_p
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from imglish.engine import _native, _native_room
+from imglish.engine._branches import Branches
 from imglish.engine._fast_layout import Laid
-from imglish.engine._fast_rows import Group, Row
+from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_weights import Decoder, Few, Layer
 from imglish.engine._native_products import MANY, Matrix, fits, fits_many, matrix
 
+LANES = 16  # tokens of a block, as in native/tiles.h
 WIDEST = 512  # a head's size, as in native/attention.h
 KEPT = (torch.float32, torch.bfloat16)  # precisions of keys and values
 
@@ -61,7 +65,7 @@ class _Row(Structure):
 
 
 class _Text(Structure):
-    _fields_ = (("row", _Row), ("first", c_int64), ("count", c_int64))
+    _fields_ = (("row", _Row), ("first", c_int64), ("count", c_int64), ("seen", c_void_p), ("wide", c_int64))
 
 
 def native(decoder: Decoder, kept: torch.dtype) -> Native | None:
@@ -119,10 +123,32 @@ class Native:
         texts, first, far = (_Text * len(rows))(), 0, angles[0].nbytes
         for text, (row, count, done) in zip(texts, rows, strict=True):
             turned = angles.data_ptr() + first * far
-            text.row, text.first, text.count = (
-                _Row(_pointers(row.group), row.index, row.own + done, turned), first, count,
-            )  # fmt: skip
+            text.row = _Row(_pointers(row.group), row.index, row.own + done, turned)
+            text.first, text.count = first, count
             first += count
+        return self._read(x, texts, asked)
+
+    def branch(self, x: Tensor, trees: Sequence[tuple[Prefix, Branches]], angles: Tensor) -> Tensor:
+        """What the last layer gives (asked, hidden), in float32, for x (tokens, hidden) of trees after their prefixes.
+
+        Nothing is kept of them. `angles` (tokens, 2, 3, size); the asked tokens come tree by tree, in their order.
+        """
+        x, angles = x.float().contiguous(), angles.float().contiguous()
+        texts, first, far = (_Text * len(trees))(), 0, angles[0].nbytes
+        asked, held = list[int](), list[Any]()
+        for text, (prefix, tree) in zip(texts, trees, strict=True):
+            count, layers = len(tree.tokens), len(prefix.parts[0])
+            own = prefix.parts[0][0].new_empty(2, 1, self._all.key_heads, count, self._all.size)
+            among = _among(prefix.parts, prefix.length, [own] * layers)  # of one layer at a time
+            seen = seen_by(tree.paths, first)
+            held += [own, among, seen]
+            text.row = _Row(ctypes.pointer(among), 0, 0, angles.data_ptr() + first * far)
+            text.first, text.count, text.seen, text.wide = first, count, seen.ctypes.data, seen.shape[1]
+            asked += [first + node for node in tree.asked]
+            first += count
+        return self._read(x, texts, asked)
+
+    def _read(self, x: Tensor, texts: Any, asked: Sequence[int]) -> Tensor:
         places, found = torch.tensor(asked), x.new_empty(len(asked), x.shape[1])
         threads = torch.get_num_threads()
         given = byref(self._all), texts, len(texts), len(x)
@@ -175,13 +201,30 @@ def weights_of(of: Any) -> tuple[Tensor, Tensor | None, Tensor | None] | None:
 def _pointers(group: Group) -> Any:
     """Where a group's keys and values are; the group keeps it until its buffers or its prefix are others."""
     if group.pointers is None:
-        parts = [] if group.prefix is None else list(group.prefix.parts)
-        own = (Piece * len(group.kv))(
-            *(Piece(kv.data_ptr(), kv.stride(0), kv.stride(1), kv.stride(2)) for kv in group.kv)
-        )
-        before = (Piece * (len(parts) * len(group.kv)))(
-            *(Piece(kv.data_ptr(), kv.stride(0), 0, kv.stride(1)) for part in parts for kv in part)
-        )
-        lengths = (c_int64 * len(parts))(*(part[0].shape[2] for part in parts))
-        group.pointers = ctypes.pointer(_Group(len(parts), group.begin, lengths, before, own))
+        parts = () if group.prefix is None else group.prefix.parts
+        group.pointers = ctypes.pointer(_among(parts, group.begin, group.kv))
     return group.pointers
+
+
+def _among(parts: Sequence[Sequence[Tensor]], begin: int, own: Sequence[Tensor]) -> _Group:
+    """A prefix in parts, `begin` tokens of it, and rows of their own (2, rows, key heads, tokens, size) by layers."""
+    rows = (Piece * len(own))(*(Piece(kv.data_ptr(), kv.stride(0), kv.stride(1), kv.stride(2)) for kv in own))
+    before = (Piece * (len(parts) * len(own)))(
+        *(Piece(kv.data_ptr(), kv.stride(0), 0, kv.stride(1)) for part in parts for kv in part)
+    )
+    lengths = (c_int64 * len(parts))(*(part[0].shape[2] for part in parts))
+    return _Group(len(parts), begin, lengths, before, rows)
+
+
+def seen_by(paths: Sequence[Sequence[int]], first: int) -> Any:
+    """Which tokens see a key, (blocks, keys) of 16 bits: one for each token of a block that begins at a multiple.
+
+    `paths`: for each token of a tree those that it sees; `first` is the place of its first token among all.
+    """
+    count, begin = len(paths), first % LANES
+    blocks, keys = -(-(begin + count) // LANES), -(-count // MANY) * MANY
+    seen = np.zeros((blocks * LANES, keys), dtype=bool)
+    lengths = [len(path) for path in paths]
+    seen[np.repeat(np.arange(begin, begin + count), lengths), list(itertools.chain.from_iterable(paths))] = True
+    bits = np.packbits(seen.reshape(blocks, LANES, keys), axis=1, bitorder="little").astype(np.uint16)
+    return np.ascontiguousarray(bits[:, 0] | bits[:, 1] << 8)

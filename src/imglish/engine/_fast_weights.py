@@ -31,6 +31,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "SiLU": functional.silu,
     "GELUTanh": partial(functional.gelu, approximate="tanh"),
 }
+FORGOTTEN = (-1,)  # the stamp of what has to be read again
 ROPES = frozenset({"default", "linear", "llama3", "yarn"})  # whose angles depend on the position alone
 Matrix = Callable[[Tensor], Tensor]
 
@@ -123,8 +124,11 @@ class Decoder:
     """What compiled code steps with, by the precision of keys and values; None where it does not."""
 
 
-def read(model: Any) -> Decoder:
-    """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules."""
+def read(model: Any, layout: Layout | None = None) -> Decoder:
+    """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules.
+
+    `layout` is the one that was measured for these sizes before; None measures.
+    """
     body, head = find(model)
     first = body.layers[0]
     attention = first.self_attn
@@ -134,7 +138,8 @@ def read(model: Any) -> Decoder:
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised and kept is not torch.float32 and _on_cpu(body) else kept
     dense = _dense(body, head)
-    layout = layout_of(dense) if _on_cpu(body) else Layout()
+    if layout is None or not _on_cpu(body):
+        layout = layout_of(dense) if _on_cpu(body) else Layout()
     layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, layout) for layer in body.layers)
     return Decoder(
         layers, _norm(body.norm, flow), matrix_of([head], layout), body.embed_tokens, body.rotary_emb,

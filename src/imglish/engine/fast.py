@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -22,7 +23,7 @@ from imglish.engine._fast_layers import Work, run
 from imglish.engine._fast_native import Native, native
 from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_turn import Angles
-from imglish.engine._fast_weights import Decoder, NotLean, read, stamp
+from imglish.engine._fast_weights import FORGOTTEN, Decoder, NotLean, read, stamp
 from imglish.engine.step import Past, Slot
 
 AT_ONCE = 2048  # tokens that compiled code reads in one call
@@ -39,7 +40,7 @@ def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
     try:
         known = _read.get(model)
         if known is None or known.stamp != stamp(model):
-            _read[model] = known = read(model)
+            _read[model] = known = read(model, known.layout if known and known.stamp == FORGOTTEN else None)
     except NotLean:
         _read.pop(model, None)  # or its weights would stay where they were
         return None
@@ -50,7 +51,8 @@ def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
 
 def forget(model: Any) -> None:
     """What is known of a model's weights is read again: they were written to where nobody sees it."""
-    _read.pop(model, None)
+    if model in _read:
+        _read[model] = replace(_read[model], stamp=FORGOTTEN)
 
 
 class LeanStepper:
@@ -161,16 +163,16 @@ class LeanStepper:
     def branch(self, branches: Sequence[Branches]) -> list[Tensor]:
         """Logits (asked, vocab) of the asked tokens of each, all of them read at once. Nothing of it is kept."""
         pasts = [cast("Prefix", _prefix(one.past)) for one in branches]
+        given = torch.tensor([token for one in branches for token in one.tokens], device=self.device)
+        at = [past.position + len(path) - 1 for one, past in zip(branches, pasts, strict=True) for path in one.paths]
+        embeds, places = self.decoder.embed(given), torch.tensor(at, device=self.device)
+        if self.native is not None and self.native.reads and len(given) <= 2 * AT_ONCE:
+            found = self.native.branch(embeds, list(zip(pasts, branches, strict=True)), self.angles.rows(places))
+            return list(self._logits(found).split([len(one.asked) for one in branches]))
         works = [
             Tree.of(one, past, queries=self.queries, like=self.like) for one, past in zip(branches, pasts, strict=True)
         ]
-        given = torch.tensor([token for one in branches for token in one.tokens], device=self.device)
-        places = [
-            past.position + len(path) - 1
-            for one, past in zip(branches, pasts, strict=True)
-            for path in one.paths
-        ]  # fmt: skip
-        hidden = self._hidden(works, self.decoder.embed(given), torch.tensor(places, device=self.device), last=True)
+        hidden = self._hidden(works, embeds, places, last=True)
         logits = self._logits(hidden).split([len(work.ends) for work in works])
         return [one[work.order] for one, work in zip(logits, works, strict=True)]
 

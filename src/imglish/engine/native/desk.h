@@ -6,7 +6,12 @@
 #ifdef MANY
 #define CHUNK 32 /* keys whose values are summed at once */
 
-typedef struct { row row; int64_t first, count; } text; /* its first token among all; angles of each of its tokens */
+typedef struct {
+    row row;               /* with angles of each of its tokens */
+    int64_t first, count;  /* its first token among all */
+    const uint16_t *seen;  /* of a tree: which lanes of a block see a key of its own, [block of the text][key]; or NULL */
+    int64_t wide;          /* keys of a block there */
+} text;
 typedef struct { const char *keys, *values; int64_t length, begin; } segment; /* of one head; where it begins */
 
 /* Where all that a call needs lies. */

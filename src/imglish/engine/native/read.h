@@ -28,6 +28,16 @@ static void values_of(const segment *from, int64_t size, pair *to) {
 /* Whose prefix a worker has laid out; texts that share one follow one another. */
 typedef struct { const group *among; int64_t number, head; } prepared;
 
+/* Keys whose values, and whose weights, follow one another: CHUNK at a time. */
+typedef struct { int64_t values, weights, chunks; } stretch;
+
+/* Whether any lane sees one of CHUNK keys. */
+INLINE int is_seen_by_any(const uint16_t *lanes) {
+    uint64_t any = 0, some;
+    for (int k = 0; k < CHUNK; k += 4) memcpy(&some, lanes + k, sizeof some), any |= some;
+    return any != 0;
+}
+
 /* One key head of one text: every `parts`th of its blocks. What is sought is kept in memory of the worker's own. */
 static void attended_many(const decoder *all, int64_t number, const text *one, int64_t head, const char *wanted,
                           int64_t part, int64_t parts, const desk *at, prepared *known, char *memory) {
@@ -59,6 +69,8 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
         memcpy(tails + s * SIDE * size * 2, keys + (each[s].length - rest) * size * 2, (size_t)(rest * size * 2));
     }
     int64_t past = each[segments - 1].begin + one->row.own; /* tokens before the text */
+    int64_t window = one->seen ? 0 : this->window;          /* no text of a tree is longer */
+    stretch runs[at->keys / CHUNK + 1];
     for (int64_t block = one->first / SIDE + part; block <= (one->first + one->count - 1) / SIDE; block += parts) {
         if (wanted && !wanted[block]) continue;
         int64_t shift = block * SIDE - one->first; /* of the first lane in the text */
@@ -71,16 +83,23 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
             where = where < 0 ? 0 : where < one->count ? where : one->count - 1;
             stands[lane] = (int32_t)(past + where);
         }
+        const uint16_t *lanes = one->seen ? one->seen + (block - one->first / SIDE) * one->wide : 0;
         for (int64_t query = head * queries; query < (head + 1) * queries; query++) {
             const float *q = at->qkv + (block * flat + query * size) * SIDE;
             for (int64_t d = 0; d < size; d += 2)
                 paired(asking + d / 2 * SIDE, load(q, d * SIDE), load(q, (d + 1) * SIDE));
             many most = spread(NOTHING);
             float *to = scores;
+            int64_t stretches = 0, chunk = 0;
             for (int64_t s = 0; s < segments; s++) {
                 int own = s == among->parts;
                 int64_t length = own ? one->row.own + last : each[s].length;
-                for (int64_t key = 0; key < length; key += CHUNK, to += 2 * STEP) {
+                for (int64_t key = 0; key < length; key += CHUNK, chunk++) {
+                    if (own && lanes && !is_seen_by_any(lanes + key)) continue;
+                    if (stretches && runs[stretches - 1].values + runs[stretches - 1].chunks == chunk)
+                        runs[stretches - 1].chunks++;
+                    else
+                        runs[stretches++] = (stretch){chunk, (to - scores) / (2 * STEP), 1};
                     const char *tail = tails + s * SIDE * size * 2, *here = each[s].keys + key * size * 2;
                     const char *first = key + SIDE <= each[s].length ? here : tail;
                     const char *second = key + CHUNK <= each[s].length ? here + SIDE * size * 2 : tail;
@@ -88,26 +107,32 @@ static void attended_many(const decoder *all, int64_t number, const text *one, i
                            (float *const[4]){to, 0, to + STEP, 0}, 1, 1, (soon){0});
                     int32_t now = (int32_t)(each[s].begin + key);
                     int all_seen = key + CHUNK <= length && now + CHUNK - 1 <= stands[0] &&
-                                   (!this->window || stands[SIDE - 1] - now < this->window);
+                                   (!window || stands[SIDE - 1] - now < window);
                     for (int64_t k = 0; k < CHUNK; k++) {
-                        if (!all_seen) {
+                        if (own && lanes) {
+                            __m512 score = (__m512)load(to, k * SIDE), nothing = (__m512)spread(NOTHING);
+                            store(to, k * SIDE, (many)_mm512_mask_mov_ps(nothing, lanes[key + k], score), 0);
+                        } else if (!all_seen) {
                             whole apart = stands - (now + (int32_t)k);
                             whole is_seen = apart >= 0;
-                            if (this->window) is_seen &= apart < (int32_t)this->window;
+                            if (window) is_seen &= apart < (int32_t)window;
                             if (key + k >= length) is_seen = (whole){0};
                             store(to, k * SIDE, chosen(is_seen, load(to, k * SIDE), spread(NOTHING)), 0);
                         }
                         many score = load(to, k * SIDE);
                         most = chosen(score > most, score, most);
                     }
+                    to += 2 * STEP;
                 }
             }
             int64_t keys = (to - scores) / SIDE;
             many scale = 1.0f / weights_of(scores, keys, most, weights);
             for (int64_t d = 0; d < size; d += DEEP) {
-                const char *from = (const char *)(values + d / SIDE * STEP);
-                square(from, from + STEP * 4, LINE, size / SIDE * STEP * 4, weights, 0, keys / CHUNK, found, 1, 1,
-                       (soon){0});
+                for (int64_t r = 0; r < stretches; r++) {
+                    const char *from = (const char *)(values + (runs[r].values * (size / SIDE) + d / SIDE) * STEP);
+                    square(from, from + STEP * 4, LINE, size / SIDE * STEP * 4, weights + runs[r].weights * STEP, 0,
+                           runs[r].chunks, found, r == 0, 1, (soon){0});
+                }
                 int64_t outcome = query * size + d;
                 pair *y = at->seen + (block * (all->heads * size / DEEP) + outcome / DEEP) * STEP;
                 for (int k = 0; k < DEEP; k += 2) {
