@@ -229,7 +229,8 @@ def test_weights_that_change_are_read_again() -> None:
     close(after, reference(model, seen[0], ids[0])[1:])
 
 
-def test_weights_of_few_bits_are_multiplied_as_they_are() -> None:
+def test_weights_of_few_bits_are_multiplied_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imglish.engine.quantize.is_quick", lambda: True)
     loaded = made(128, 4, 128)
     quantize(loaded, "int8")
     model = loaded.model
