@@ -304,7 +304,10 @@ ROWS: dict[str, Row] = {
 
 
 def read_bytes(loaded: Loaded) -> int:
-    """Bytes of the weights that one token of an answer needs: the decoder's and the output layer's."""
+    """Bytes of the weights that one token of an answer needs: the decoder's and the output layer's.
+
+    What makes keys and values of an encoder's output is needed once, and does not count.
+    """
     model = loaded.model
     owners = [
         module
@@ -312,9 +315,9 @@ def read_bytes(loaded: Loaded) -> int:
         if isinstance(getattr(module, "layers", None), torch.nn.ModuleList) and hasattr(module, "embed_tokens")
     ]
     decoder = owners[-1].layers  # of an encoder-decoder, the decoder is the second
-    weights = {
-        id(weight): weight.nbytes for weight in (*decoder.parameters(), *model.get_output_embeddings().parameters())
-    }
+    once = ("encoder_attn.k_proj", "encoder_attn.v_proj")
+    needed = [weight for name, weight in decoder.named_parameters() if not any(part in name for part in once)]
+    weights = {id(weight): weight.nbytes for weight in (*needed, *model.get_output_embeddings().parameters())}
     return sum(weights.values())
 
 
