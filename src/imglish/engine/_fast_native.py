@@ -137,9 +137,9 @@ class Native:
         texts, first, far = (_Text * len(trees))(), 0, angles[0].nbytes
         asked, held = list[int](), list[Any]()
         for text, (prefix, tree) in zip(texts, trees, strict=True):
-            count, layers = len(tree.tokens), len(prefix.parts[0])
-            own = prefix.parts[0][0].new_empty(2, 1, self._all.key_heads, count, self._all.size)
-            among = _among(prefix.parts, prefix.length, [own] * layers)  # of one layer at a time
+            count = len(tree.tokens)
+            own = torch.empty(2, 1, self._all.key_heads, count, self._all.size, dtype=torch.bfloat16)
+            among = _among(prefix.parts, prefix.length, [own] * self._all.layers)  # of one layer at a time
             seen = seen_by(tree.paths, first)
             held += [own, among, seen]
             text.row = _Row(ctypes.pointer(among), 0, 0, angles.data_ptr() + first * far)
