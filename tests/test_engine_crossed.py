@@ -19,6 +19,7 @@ from imglish.engine.generate import Options
 from imglish.engine.load import FAMILIES
 from imglish.engine.loop import stepper_of
 from imglish.engine.quantize import quantize
+from imglish.engine.runner import Runner
 from imglish.engine.seq2seq import Seq2SeqStepper
 from imglish.engine.vlm import VLM
 from imglish.families._base import Loaded
@@ -334,3 +335,45 @@ def test_an_answer_ends_where_there_are_no_more_places(lean: bool, beams: int, m
     (result,) = VLM(loaded).run([request], max_tokens=100, beams=beams, guided=False)
     assert result.receipt is not None and result.receipt.generated_tokens == 60 and result.receipt.truncated
     assert "no place for more" in result.problems[-1].message
+
+
+def test_half_of_what_another_thread_puts_in_does_no_harm(loaded: Loaded) -> None:
+    other = Seq2SeqStepper(loaded.model)
+    module, ids = other.text.embed_positions, torch.zeros(1, 3, dtype=torch.long)
+    wanted = module(ids, 2)
+    with other._place(torch.tensor([[7, 8, 9]])), ThreadPoolExecutor(1) as pool:
+        assert torch.equal(pool.submit(module, ids, 2).result(), wanted)
+        assert not torch.equal(module(ids, 2), wanted)
+        module._forward_pre_hooks_with_kwargs.clear()
+        assert torch.equal(pool.submit(module, ids, 2).result(), wanted)
+    assert torch.equal(module(ids, 2), wanted)
+
+
+def test_what_was_measured_is_measured_again_for_another_kind_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[torch.dtype] = []
+
+    def layout(weights: Sequence[Tensor]) -> Layout:
+        measured.append(weights[0].dtype)
+        return Layout(native=4, threads=2)
+
+    monkeypatch.setattr(_cross_weights, "layout_of", layout)
+    loaded = made()
+    model, vlm = loaded.model, VLM(loaded)
+    stepper_for(model)
+    hook = model.model.language_model.decoder.layers[0].register_forward_hook(lambda *_: None)
+    assert crossed(model) is None
+    hook.remove()
+    stepper_for(model)
+    vlm.forget()
+    stepper_for(model)
+    assert measured == [torch.float32]
+    vlm.forget()
+    stepper_for(model.bfloat16())
+    assert measured == [torch.float32, torch.bfloat16]
+
+
+def test_memory_is_asked_for_as_many_tokens_as_can_be_written(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Runner, "make_room", lambda self, request, options: asked.append(options.max_tokens))
+    VLM(loaded).run(requests_of(loaded)[:2], each=[{"max_tokens": 100_000, "deadline": 1e-9}, {"max_tokens": 5}])
+    assert sorted(asked) == [5, 1024]

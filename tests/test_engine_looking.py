@@ -10,7 +10,7 @@ import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, SiglipVisionConfig, SiglipVisionModel
 
 from imglish.engine import _fast_looking, _native
-from imglish.engine._fast_looking import looked, quick_looks
+from imglish.engine._fast_looking import forget, looked, quick_looks
 
 pytestmark = pytest.mark.skipif(not _native.reads(), reason="no compiler, or a processor without products of bfloat16")
 SIZES = {"hidden_size": 128, "intermediate_size": 160, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -79,6 +79,20 @@ def test_weights_that_change_are_read_anew() -> None:
         after = seen(model, pixels)
     assert not torch.equal(before, after)
     assert torch.allclose(after, seen(model, pixels), atol=0.2 * float(after.std()))
+
+
+def test_weights_written_to_where_nobody_sees_it_are_read_anew_after_forget() -> None:
+    model, x = encoder("siglip"), torch.randn(1, 26, 128).bfloat16()
+    layer = model.encoder.layers[0]
+    before = looked(layer, x)
+    layer.layer_norm1.weight.data.mul_(3)
+    layer.mlp.fc2.bias.data.add_(2)
+    forget(model)
+    after = looked(layer, x)
+    with torch.inference_mode():
+        wanted = layer(x, None)
+    assert not torch.equal(before, after)
+    assert (after.float() - wanted.float()).abs().mean() < 0.05 * wanted.float().std()
 
 
 @pytest.mark.parametrize("why", ["listened to", "adapter", "activation", "training", "float32", "gradients"])

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from imglish.engine._fast_layout import Laid, Layout, layout_of
 from imglish.engine._fast_looking import is_captured
-from imglish.engine._fast_weights import FORGOTTEN, Matrix, NotLean, is_linear, matrix_of
+from imglish.engine._fast_weights import FORGOTTEN, Matrix, NotLean, is_alike, is_linear, matrix_of, went_away
 from imglish.engine._flat import flat, is_listened_to, parameters
 
 KNOWN = "BartDecoderLayer"
@@ -89,9 +89,10 @@ def writer(model: Any) -> Writer | None:
         known = _read.get(model)
         now = stamp(model)
         if known is None or known.stamp != now:
-            _read[model] = known = read(model, known.layout if known and known.stamp == FORGOTTEN else None)
+            _read[model] = known = read(model, known if known and known.stamp == FORGOTTEN else None)
     except NotLean:
-        _read.pop(model, None)  # or its weights would stay where they were
+        if went_away(model, _read.get(model)):
+            _read.pop(model, None)  # or weights would stay where the model is not any more
         return None
     return known
 
@@ -102,17 +103,18 @@ def forget(model: Any) -> None:
         _read[model] = dataclasses.replace(_read[model], stamp=FORGOTTEN, known={})
 
 
-def read(model: Any, layout: Layout | None = None) -> Writer:
+def read(model: Any, known: Writer | None = None) -> Writer:
     """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules.
 
-    `layout` is the one that was measured for these sizes before; None measures.
+    What was measured for a decoder that was `known` before holds where its weights are of the same kind.
     """
     encoder, body, head = find(model)
     dense = [one.weight for one in (head, *body.layers.modules()) if type(one) is nn.Linear]
-    layout = layout_of(dense) if layout is None else layout
     kept = body.layernorm_embedding.weight.dtype
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised else kept
+    is_known = known is not None and is_alike(known, head, quantised=quantised)
+    layout = known.layout if known is not None and is_known else layout_of(dense)
     layers = tuple(_layer(layer, flow, layout) for layer in body.layers)
     attention = body.layers[0].self_attn
     bias = getattr(model, "final_logits_bias", None)

@@ -68,6 +68,12 @@ def _forward(layer: Any, hidden_states: Tensor, attention_mask: Tensor | None = 
     return looked(layer, hidden_states)
 
 
+def forget(model: nn.Module) -> None:
+    """What is known of layers' weights is read again: they were written to where nobody sees it."""
+    for layer in flat(model).modules:
+        _read.pop(layer, None)
+
+
 def looked(layer: Any, x: Tensor) -> Tensor:
     """What a layer gives, (pictures, tokens, hidden) in bfloat16, for x of that shape and kind."""
     library: Any = _native.library()

@@ -124,10 +124,10 @@ class Decoder:
     """What compiled code steps with, by the precision of keys and values; None where it does not."""
 
 
-def read(model: Any, layout: Layout | None = None) -> Decoder:
+def read(model: Any, known: Decoder | None = None) -> Decoder:
     """The decoder of a model. Raises NotLean where it is of another kind, or somebody listens to its modules.
 
-    `layout` is the one that was measured for these sizes before; None measures.
+    What was measured for a decoder that was `known` before holds where its weights are of the same kind.
     """
     body, head = find(model)
     first = body.layers[0]
@@ -138,7 +138,9 @@ def read(model: Any, layout: Layout | None = None) -> Decoder:
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised and kept is not torch.float32 and _on_cpu(body) else kept
     dense = _dense(body, head)
-    if layout is None or not _on_cpu(body):
+    if known is not None and is_alike(known, head, quantised=quantised):
+        layout = known.layout
+    else:
         layout = layout_of(dense) if _on_cpu(body) else Layout()
     layers = tuple(_layer(layer, heads, config.num_key_value_heads, flow, layout) for layer in body.layers)
     return Decoder(
@@ -147,6 +149,22 @@ def read(model: Any, layout: Layout | None = None) -> Decoder:
         float(attention.scaling), flow, body.norm.weight.device, body, stamp(model),
         sum(weight.nbytes for weight in dense) if layout.one or layout.some else 0, layout,
     )  # fmt: skip
+
+
+def is_alike(known: Any, head: Any, *, quantised: bool) -> bool:
+    """Whether a decoder that was known has weights of the same precision at the same place."""
+    was = known.head
+    if not isinstance(was, Laid) or isinstance(known.layers[0].qkv, Few) != quantised:
+        return False
+    return bool(was.weight.dtype == head.weight.dtype and was.weight.device == head.weight.device)
+
+
+def went_away(model: Any, known: Any) -> bool:
+    """Whether a model's weights are at another place, or of another precision, than the decoder's that was known."""
+    was, now = getattr(known, "head", None), next(model.get_output_embeddings().parameters(), None)
+    if not isinstance(was, Laid) or now is None:
+        return False
+    return bool(was.weight.device != now.device or was.weight.dtype != now.dtype)
 
 
 def find(model: Any) -> tuple[Any, Any]:

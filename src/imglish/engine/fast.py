@@ -23,7 +23,7 @@ from imglish.engine._fast_layers import Work, run
 from imglish.engine._fast_native import Native, native
 from imglish.engine._fast_rows import Group, Prefix, Row
 from imglish.engine._fast_turn import Angles
-from imglish.engine._fast_weights import FORGOTTEN, Decoder, NotLean, read, stamp
+from imglish.engine._fast_weights import FORGOTTEN, Decoder, NotLean, read, stamp, went_away
 from imglish.engine.step import Past, Slot
 
 AT_ONCE = 2048  # tokens that compiled code reads in one call
@@ -40,9 +40,10 @@ def lean(model: Any, *, two_way: bool = False) -> LeanStepper | None:
     try:
         known = _read.get(model)
         if known is None or known.stamp != stamp(model):
-            _read[model] = known = read(model, known.layout if known and known.stamp == FORGOTTEN else None)
+            _read[model] = known = read(model, known if known and known.stamp == FORGOTTEN else None)
     except NotLean:
-        _read.pop(model, None)  # or its weights would stay where they were
+        if went_away(model, _read.get(model)):
+            _read.pop(model, None)  # or weights would stay where the model is not any more
         return None
     if two_way and any(layer.window is not None for layer in known.layers):
         return None

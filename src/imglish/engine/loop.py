@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from imglish.core.errors import MemoryLimitError
-from imglish.engine import _cross_weights, fast
+from imglish.engine import _cross_weights, _fast_looking, fast
 from imglish.engine._sampling import Draw, Rules
 from imglish.engine._starts import Starts
 from imglish.engine._told import most_probable
@@ -310,8 +310,8 @@ def stepper_of(loaded: Loaded) -> Stepper:
 
 def forget(model: Any) -> None:
     """What is known of a model's weights is read again."""
-    fast.forget(model)
-    _cross_weights.forget(model)
+    for known in (fast, _cross_weights, _fast_looking):
+        known.forget(model)
 
 
 def _kept_stepper(loaded: Loaded, make: Callable[[], Stepper]) -> Stepper:

@@ -130,11 +130,11 @@ class Runner:
         left = iter(indices)
         for chunk in chunks(ready, together):
             numbers = [next(left) for _ in chunk]
-            for request, index in zip(chunk, numbers, strict=True):
-                self.make_room(request, chosen[index])
-            made = self.prompts(chunk, chosen[numbers[0]])
-            for request, index, prompt in zip(chunk, numbers, made, strict=True):
-                options = bounded(self.loaded, chosen[index])
+            own = [bounded(self.loaded, chosen[index]) for index in numbers]
+            for request, options in zip(chunk, own, strict=True):
+                self.make_room(request, options)
+            made = self.prompts(chunk, own[0])
+            for request, index, options, prompt in zip(chunk, numbers, own, made, strict=True):
                 told = rules(
                     self.loaded, self.loaded.family.banned(request), repetition_penalty=options.repetition_penalty
                 )

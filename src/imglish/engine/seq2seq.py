@@ -87,8 +87,8 @@ class Seq2SeqStepper(PlainStepper):
         for row, one in enumerate(seen):
             if not one.keys:
                 length = one.hidden.shape[1]
-                one.keys = [layer.keys[row : row + 1, :, :length].clone() for layer in layers]
                 one.values = [layer.values[row : row + 1, :, :length].clone() for layer in layers]
+                one.keys = [layer.keys[row : row + 1, :, :length].clone() for layer in layers]  # then both are there
         logits: Tensor = self.head(output.last_hidden_state[:, keep])
         bias = getattr(self.model, "final_logits_bias", None)
         return logits if bias is None else logits + bias
@@ -116,9 +116,10 @@ class Seq2SeqStepper(PlainStepper):
         """The stock decoder counts positions alike for all rows; while this lasts each row has its own."""
         mine, module = threading.get_ident(), self.text.embed_positions
 
-        def place(_: Any, given: Any, named: dict[str, Any]) -> Any:
-            is_mine = threading.get_ident() == mine  # or it is another thread's forward
-            return (given, {**named, "position_ids": positions}) if is_mine else None
+        def place(_: Any, given: Any, named: dict[str, Any] | None = None) -> Any:
+            if named is None or threading.get_ident() != mine:
+                return None  # another thread's forward, which may find half of what is put in here or taken out
+            return given, {**named, "position_ids": positions}
 
         def placed(_: Any, __: Any, made: Tensor) -> Tensor | None:
             return made[0] if threading.get_ident() == mine else None  # it is made for one row
