@@ -377,3 +377,15 @@ def test_memory_is_asked_for_as_many_tokens_as_can_be_written(loaded: Loaded, mo
     monkeypatch.setattr(Runner, "make_room", lambda self, request, options: asked.append(options.max_tokens))
     VLM(loaded).run(requests_of(loaded)[:2], each=[{"max_tokens": 100_000, "deadline": 1e-9}, {"max_tokens": 5}])
     assert sorted(asked) == [5, 1024]
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_what_is_kept_of_prompts_is_counted_whole(loaded: Loaded, lean: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not lean:
+        monkeypatch.setattr("imglish.engine.loop.crossed", lambda _: None)
+    vlm = VLM(loaded, max_tokens=3)
+    vlm.run(requests_of(loaded))
+    kept = vlm._runner.prefixes
+    pasts = [node.past for _, node in kept._used.values()]
+    assert len(pasts) > 1 and all(past.kept.encoded.keys for past in pasts)
+    assert kept.bytes == sum(past.nbytes for past in pasts)

@@ -38,7 +38,7 @@ class Stepped(GenerationMixin, torch.nn.Module):
         self.begin = job.prompt.ids
         """The tokens before what is written."""
         if starts.encodes:  # the search does not see the encoder: the stepper looks at what it made
-            self.config = copy.deepcopy(self.config.get_text_config())
+            self.config = copy.copy(self.config.get_text_config())
             self.config.is_encoder_decoder = False
             self.begin = torch.tensor(starts.first, device=job.prompt.ids.device)
         self.generation_config = starts.loaded.model.generation_config

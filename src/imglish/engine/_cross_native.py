@@ -11,9 +11,9 @@ from torch import Tensor
 
 from imglish.engine import _native
 from imglish.engine._cross_weights import Storey, Writer
-from imglish.engine._fast_native import KEPT, WIDEST, Piece, weights_of
+from imglish.engine._fast_native import KEPT, Held, Piece, weights_of
 from imglish.engine._fast_rows import Group, Row
-from imglish.engine._native_products import Matrix, fits, matrix
+from imglish.engine._native_products import Matrix, fits
 
 NORMAL = 3  # GELU, as in native/products.h
 
@@ -43,19 +43,19 @@ class _Scribe(Structure):
 def native(writer: Writer) -> Native | None:
     """What steps this decoder, where compiled code can and is quick."""
     library, rows = _native.library(), writer.layout.native
-    if not rows or library is None or writer.dtype not in KEPT or writer.size % 32 or writer.size > WIDEST:
+    if not rows or library is None or writer.dtype not in KEPT:
         return None
     if any(weights is None or not fits(weights[0]) for weights in map(weights_of, _matrices(writer))):
         return None
     return Native(library, writer)
 
 
-class Native:
-    """A decoder as compiled code has it. Holds on to every tensor that it points to."""
+class Native(Held):
+    """A decoder as compiled code has it."""
 
     def __init__(self, library: Any, writer: Writer) -> None:
+        super().__init__()
         self.library, self.rows, self.threads = library, writer.layout.native, writer.layout.threads
-        self._held: list[Tensor] = []
         self._layers = (_Storey * len(writer.layers))(*map(self._layer, writer.layers))
         first = self._layers[0]
         self._all = _Writer(
@@ -86,22 +86,6 @@ class Native:
             *map(self._matrix, (layer.qkv, layer.out, layer.ask, layer.told, layer.up, layer.down)),
             *zip(*norms, strict=True),
         )
-
-    def _matrix(self, of: Any) -> Matrix:
-        weights = weights_of(of)
-        assert weights is not None
-        weight, *rest = weights
-        self._held.append(weight)
-        bias, scale = (None if part is None else self._kept(part) for part in rest)
-        return matrix(weight, bias, scale)
-
-    def _numbers(self, values: Tensor) -> int:
-        return self._kept(values).data_ptr()
-
-    def _kept(self, values: Tensor) -> Tensor:
-        kept = values.float().contiguous()
-        self._held.append(kept)
-        return kept
 
 
 def pieces(layers: Sequence[Tensor]) -> Any:

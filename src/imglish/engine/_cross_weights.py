@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from imglish.engine._fast_layout import Laid, Layout, layout_of
 from imglish.engine._fast_looking import is_captured
+from imglish.engine._fast_native import has_size
 from imglish.engine._fast_weights import FORGOTTEN, Matrix, NotLean, is_alike, is_linear, matrix_of, went_away
 from imglish.engine._flat import flat, is_listened_to, parameters
 
@@ -113,8 +114,12 @@ def read(model: Any, known: Writer | None = None) -> Writer:
     kept = body.layernorm_embedding.weight.dtype
     quantised = any(hasattr(module, "quantised") for module in body.modules())
     flow = torch.float32 if quantised else kept
-    is_known = known is not None and is_alike(known, head, quantised=quantised)
-    layout = known.layout if known is not None and is_known else layout_of(dense)
+    if known is not None and is_alike(known, head, quantised=quantised):
+        layout = known.layout
+    else:
+        layout = layout_of(dense)
+    if not layout.native:  # then none of this is used: nothing is laid out anew
+        layout = Layout()
     layers = tuple(_layer(layer, flow, layout) for layer in body.layers)
     attention = body.layers[0].self_attn
     bias = getattr(model, "final_logits_bias", None)
@@ -140,6 +145,9 @@ def find(model: Any) -> tuple[Any, Any, Any]:
         linear = (*_attention(layer.self_attn), *_attention(layer.encoder_attn), layer.fc1, layer.fc2)
         if not all(is_linear(one) and one.bias is not None for one in linear):
             raise NotLean("some of its matrices are not plain, or have no bias")
+        own: Any = layer.self_attn
+        if not has_size(own.head_dim):
+            raise NotLean(f"its heads have {own.head_dim} numbers")
     for module in (body, *flat(body).modules, head):
         if is_listened_to(module) and not is_captured(module):
             raise NotLean(f"somebody listens to a module of the kind {type(module).__name__}")

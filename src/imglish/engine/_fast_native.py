@@ -68,10 +68,15 @@ class _Text(Structure):
     _fields_ = (("row", _Row), ("first", c_int64), ("count", c_int64), ("seen", c_void_p), ("wide", c_int64))
 
 
+def has_size(size: int) -> bool:
+    """Whether compiled code takes heads of this size."""
+    return size % 32 == 0 and size <= WIDEST
+
+
 def native(decoder: Decoder, kept: torch.dtype) -> Native | None:
     """What steps this decoder, where compiled code can and is quick; `kept`: the precision of keys and values."""
     rows, library = decoder.layout.native, _native.library()
-    if not rows or library is None or kept not in KEPT or decoder.size % 32 or decoder.size > WIDEST:
+    if not rows or library is None or kept not in KEPT or not has_size(decoder.size):
         return None
     all_of = [one for layer in decoder.layers for one in (layer.qkv, layer.out, layer.up, layer.down)]
     found = [weights_of(one) for one in (*all_of, decoder.head)]
@@ -80,14 +85,37 @@ def native(decoder: Decoder, kept: torch.dtype) -> Native | None:
     return Native(library, decoder, kept)
 
 
-class Native:
-    """A decoder as compiled code has it. Holds on to every tensor that it points to."""
+class Held:
+    """What compiled code is given. Holds on to every tensor that it points to."""
+
+    def __init__(self) -> None:
+        self._held: list[Tensor] = []
+
+    def _matrix(self, of: Any) -> Matrix:
+        weights = weights_of(of)
+        assert weights is not None
+        weight, *rest = weights
+        self._held.append(weight)
+        bias, scale = (None if part is None else self._kept(part) for part in rest)
+        return matrix(weight, bias, scale)
+
+    def _numbers(self, values: Tensor) -> int:
+        return self._kept(values).data_ptr()
+
+    def _kept(self, values: Tensor) -> Tensor:
+        kept = values.float().contiguous()
+        self._held.append(kept)
+        return kept
+
+
+class Native(Held):
+    """A decoder as compiled code has it."""
 
     def __init__(self, library: Any, decoder: Decoder, kept: torch.dtype) -> None:
+        super().__init__()
         self.library, self.rows, self.threads = library, decoder.layout.native, decoder.layout.threads
         self.reads = decoder.layout.many and kept == torch.bfloat16 and _reads(decoder)
         """Whether many tokens are read by compiled code, too."""
-        self._held: list[Tensor] = []
         self._layers = (_Layer * len(decoder.layers))(*map(self._layer, decoder.layers))
         first = self._layers[0]
         self._all = _Decoder(
@@ -166,22 +194,6 @@ class Native:
             self._numbers(layer.before_mlp.exact), layer.before_attention.epsilon, epsilon, layer.before_mlp.epsilon,
             layer.window or 0,
         )  # fmt: skip
-
-    def _matrix(self, of: Any) -> Matrix:
-        weights = weights_of(of)
-        assert weights is not None
-        weight, *rest = weights
-        self._held.append(weight)
-        bias, scale = (None if part is None else self._kept(part) for part in rest)
-        return matrix(weight, bias, scale)
-
-    def _numbers(self, values: Tensor) -> int:
-        return self._kept(values).data_ptr()
-
-    def _kept(self, values: Tensor) -> Tensor:
-        kept = values.float().contiguous()
-        self._held.append(kept)
-        return kept
 
 
 def _reads(decoder: Decoder) -> bool:

@@ -226,10 +226,14 @@ class Starts:
     def _encoded(self, job: Job, past: Past | None, done: dict[int, tuple[Slot, Tensor]]) -> None:
         prompt = job.prompt
         job.row.prefix_tokens, job.row.cache_hits = (0, 0) if past is None else (len(prompt), len(prompt.items))
+        is_new = past is None
         if past is None:
-            past = self.encode(job)
+            embeds, _, job.row.cache_hits = self._embeddings(prompt, 0)
+            past = self.stepper.encode(embeds)  # type: ignore[attr-defined]  # only encoder-decoders have it
         logits, (slot,) = self.stepper.prefill(torch.tensor([self.first], device=prompt.ids.device), past=past)
         done[id(job)] = (slot, logits[0])
+        if is_new and self.prefixes is not None and job.options.cache:  # with all that is kept: its bytes are counted
+            self.prefixes.keep(self._kind(prompt), prompt.symbols, past)
         done[id(job)] = (slot, self._caught_up(job, prompt, slot, logits[0].float()))
 
     def _look_ahead(self, jobs: Sequence[Job]) -> None:
@@ -258,18 +262,6 @@ class Starts:
             return []
         shown = (item for item, _ in job.prompt.shown(known) if item.ready is None)
         return [item for item in shown if self.kept.get(item.key) is None]
-
-    def encode(self, job: Job) -> Any:
-        """What an encoder makes of a prompt, kept by its content."""
-        past, _ = self._find(job)
-        if past is None:
-            embeds, _, job.row.cache_hits = self._embeddings(job.prompt, 0)
-            past = self.stepper.encode(embeds)  # type: ignore[attr-defined]  # only encoder-decoders have it
-            if self.prefixes is not None and job.options.cache:
-                self.prefixes.keep(self._kind(job.prompt), job.prompt.symbols, past)
-        else:
-            job.row.prefix_tokens, job.row.cache_hits = len(job.prompt), len(job.prompt.items)
-        return past
 
     @torch.inference_mode()
     def _embeddings(self, prompt: Prompt, start: int) -> Embedded:

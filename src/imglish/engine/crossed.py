@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imglish.engine import _native
 from imglish.engine._cross_native import Native, native, pieces
 from imglish.engine._cross_weights import Writer, writer
 from imglish.engine._fast_rows import Group, Row
 from imglish.engine._rows import Begun, Kept
-from imglish.engine.seq2seq import Encoded
+from imglish.engine.seq2seq import Encoded, begun
 from imglish.engine.step import Past, Slot
 
 
@@ -44,7 +45,7 @@ class Line(Row):
 
 def crossed(model: Any) -> CrossedStepper | None:
     """A lean stepper of this model, or None where its decoder does not qualify now, or torch is as quick."""
-    found = writer(model)
+    found = writer(model) if _native.library() is not None else None
     if found is None:
         return None
     if "native" not in found.known:
@@ -69,8 +70,7 @@ class CrossedStepper:
     @torch.inference_mode()
     def encode(self, embeds: Tensor) -> Begun:
         """What a prompt's embeddings (1, tokens, hidden) begin: no token of the answer yet."""
-        hidden = self.decoder.encoder(inputs_embeds=embeds, attention_mask=None)[0]
-        return Begun(Kept([], [], encoded=Encoded(hidden)), 0, 0)
+        return begun(self.decoder.encoder, embeds)
 
     @torch.inference_mode()
     def prefill(

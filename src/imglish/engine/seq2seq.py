@@ -48,8 +48,7 @@ class Seq2SeqStepper(PlainStepper):
     @torch.inference_mode()
     def encode(self, embeds: Tensor) -> Begun:
         """What a prompt's embeddings (1, tokens, hidden) begin: no token of the answer yet."""
-        hidden = self.encoder(inputs_embeds=embeds, attention_mask=None)[0]
-        return Begun(Kept([], [], encoded=Encoded(hidden)), 0, 0)
+        return begun(self.encoder, embeds)
 
     def prefill(
         self,
@@ -130,6 +129,11 @@ class Seq2SeqStepper(PlainStepper):
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def begun(encoder: Any, embeds: Tensor) -> Begun:
+    """What an encoder makes of a prompt's embeddings (1, tokens, hidden), as a start without a token."""
+    return Begun(Kept([], [], encoded=Encoded(encoder(inputs_embeds=embeds, attention_mask=None)[0])), 0, 0)
 
 
 def _padded(tensor: Tensor, length: int, axis: int) -> Tensor:
